@@ -1,0 +1,131 @@
+// The compiled policy of a node: what every packet and every request is judged by. Immutable and
+// complete; workers hold it by shared_ptr<const Program>, and a reload is a new Program. Links
+// neither YAML nor I/O; no call allocates, locks or throws, except where said.
+//
+// Read on any thread. References returned live as long as the Program: do not keep them across a
+// suspension without keeping the shared_ptr.
+#pragma once
+
+#include "policy-compiler/runtime/http_request.h"
+#include "proxy/base/dns_name.h"
+#include "proxy/base/ip.h"
+#include "redirect-bpf/abi/weir_abi.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir::policy {
+
+using EndpointId = std::uint32_t; // as in weir_endpoint.id
+using IdentityId = std::uint32_t; // as in weir_endpoint.identity
+
+enum class Direction : std::uint8_t { kIngress = WEIR_INGRESS, kEgress = WEIR_EGRESS };
+enum class Verdict : std::uint8_t {
+  kDeny = WEIR_DENY,
+  kAllow = WEIR_ALLOW,
+  kRedirect = WEIR_REDIRECT,
+};
+// Which protocol the proxy has to speak on a redirected flow.
+enum class L7Protocol : std::uint8_t { kNone, kHttp, kDns, kTls };
+
+// A rule as people know it. Index in Program::rules() is the `rule` of ABI entries and events;
+// index 0 is the default deny, with all texts empty.
+struct RuleRef {
+  std::string kind;       // "CiliumNetworkPolicy"
+  std::string policy_namespace; // empty for cluster-wide kinds
+  std::string policy;     // metadata.name
+  std::string file;
+  int rule_number = 0;    // 1-based within its section; 0 when the policy as a whole is meant
+  std::string section;    // "ingress", "egressDeny", …
+  // "shop/api", a cluster-wide policy is "/name"; the default deny is "default-deny". The text of
+  // x-weir-denied-by and of `denied_by` in logs.
+  std::string label;
+};
+
+// One flow as policy sees it.
+struct Flow {
+  Direction direction = Direction::kIngress;
+  IdentityId peer = 0;
+  std::uint8_t protocol = 0; // IPPROTO_*
+  std::uint16_t port = 0;    // destination port; ICMP: the type
+  // Egress to an address learned from DNS: bits of the FQDN groups its names match, else 0.
+  std::uint64_t fqdn_groups = 0;
+};
+
+class L7Rules; // one protocol's compiled matchers of one rule; lower/l7.cc makes them
+
+// The answer at L3/L4, and for a redirected flow everything needed to judge its requests. Cheap to
+// make; a session keeps it for as long as its snapshot and the peer's address stay the same.
+struct FlowDecision {
+  Verdict verdict = Verdict::kDeny;
+  L7Protocol protocol = L7Protocol::kNone;
+  const RuleRef* rule = nullptr; // which decided; never null after EndpointPolicy::decide
+  // kRedirect only: all alternatives; one that accepts is enough. A plain allow of the same peer
+  // and port stands here as one that accepts everything (`any`).
+  bool any = false;
+  std::vector<const L7Rules*> alternatives;
+  std::vector<const L7Rules*> denials; // extension: L7 deny rules; one that matches refuses
+};
+
+// One request's or query's verdict.
+struct L7Decision {
+  bool allowed = false;
+  // The rule that allowed it, the deny rule that refused it, or, when nothing matched, the rule
+  // that came nearest (names the policy in x-weir-denied-by). Never null.
+  const RuleRef* rule = nullptr;
+  // Static text for the reason of a denial: "method", "path", "host", "header", "name", "sni", …
+  // Empty when allowed.
+  std::string_view reason;
+};
+
+// Everything that is decided for one endpoint.
+class EndpointPolicy {
+public:
+  virtual ~EndpointPolicy() = default;
+
+  [[nodiscard]] virtual bool enforced(Direction direction) const = 0;
+
+  // Allocates the vectors of FlowDecision; once a connection, not once a request. Where the
+  // direction is not enforced: kAllow.
+  [[nodiscard]] virtual FlowDecision decide(const Flow& flow) const = 0;
+
+  // Bits of the endpoint's FQDN groups that have a selector matching the name.
+  [[nodiscard]] virtual std::uint64_t fqdn_groups(const DnsName& name) const = 0;
+
+  // The same decisions for the kernel. Same order for the same policy.
+  struct Row {
+    weir_policy_key key;
+    weir_policy_entry entry;
+  };
+  [[nodiscard]] virtual std::span<const Row> rows() const = 0;
+};
+
+// decide() gave kRedirect with L7Protocol::kHttp. Does not allocate.
+[[nodiscard]] L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request);
+// L7Protocol::kDns: may this name be asked?
+[[nodiscard]] L7Decision judge_dns(const FlowDecision& flow, const DnsName& name);
+// L7Protocol::kTls: the ClientHello's server name; nullopt when it has none.
+[[nodiscard]] L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name);
+
+class Program {
+public:
+  virtual ~Program() = default;
+
+  [[nodiscard]] virtual std::uint64_t revision() const = 0; // rises with each compile
+  // Null for an endpoint that the Program was not compiled for: hold it.
+  [[nodiscard]] virtual const EndpointPolicy* find(EndpointId endpoint) const = 0;
+  // Every prefix that a policy names, with the identity of its cell. For outside addresses only.
+  struct Prefix {
+    IpPrefix prefix;
+    IdentityId identity;
+  };
+  [[nodiscard]] virtual std::span<const Prefix> prefixes() const = 0;
+  [[nodiscard]] virtual std::span<const RuleRef> rules() const = 0;
+};
+
+} // namespace weir::policy

@@ -1,0 +1,81 @@
+// What the admin server shows, as plain rows, and where it gets them. The control plane implements
+// Source; the server knows nothing behind it.
+#pragma once
+
+#include "policy-compiler/compile.h"
+#include "proxy/base/ip.h"
+#include "proxy/base/metrics.h"
+#include "proxy/base/result.h"
+#include "redirect-bpf/user/redirector.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weir::admin {
+
+struct PolicyRow {
+  std::string kind, policy_namespace, name, file;
+  std::string status;  // "accepted" | "rejected" | "skipped"
+  std::string message; // for rejected: "file:line:column: message, hint"; several lines if several
+};
+
+struct EndpointRow {
+  std::string endpoint_namespace, name;
+  std::uint32_t identity = 0;
+  policy::Labels labels;
+  std::vector<std::string> ips;
+  std::string interface;
+  std::vector<std::string> policies; // labels of those that select it: "shop/api"
+  // "enforced" (some policy selects it), "untouched", "remote", "held" (no policy computed yet),
+  // "detached" (its interface is not there)
+  std::string state;
+};
+
+struct ListenerRow {
+  std::string name, type, address, protocol; // type: "static" | "transparent"
+};
+
+// What the control thread last put into force; immutable.
+struct View {
+  std::uint64_t revision = 0; // of the Program
+  std::chrono::system_clock::time_point loaded_at;
+  std::uint64_t policy_loads = 0, policy_load_errors = 0; // since start
+  std::vector<PolicyRow> policies;
+  std::vector<EndpointRow> endpoints;
+  std::vector<ListenerRow> listeners;
+};
+
+struct FqdnRow {
+  std::string pod; // "namespace/name"
+  std::string name, address;
+  std::uint32_t ttl = 0;
+  std::chrono::system_clock::time_point expires_at;
+};
+
+struct Readiness {
+  bool ready = false;
+  std::string reason; // why not: "policies: /etc/weir/policies is missing"
+};
+
+// Any method may be called from the admin thread.
+class Source {
+public:
+  virtual ~Source() = default;
+
+  [[nodiscard]] virtual std::shared_ptr<const View> view() const = 0; // never null
+  [[nodiscard]] virtual std::vector<FqdnRow> fqdn() const = 0;
+  // Asks every worker for a sign of life, so that it proves the data path; at most 1 s.
+  [[nodiscard]] virtual Readiness readiness() = 0;
+  [[nodiscard]] virtual std::vector<const WorkerMetrics*> worker_metrics() const = 0;
+  [[nodiscard]] virtual Result<redirect::Counters> bpf_counters() = 0;
+  [[nodiscard]] virtual std::vector<redirect::MapUse> bpf_map_use() = 0;
+
+  virtual void reload() = 0; // re-read policies and endpoints now
+  virtual void drain() = 0;  // stop accepting, let what runs end
+  virtual void quit() = 0;   // drain, then end the process
+};
+
+} // namespace weir::admin

@@ -1,0 +1,91 @@
+// weir.yaml as plain data: every field has its default and its unit. Read by config_loader.h; a
+// part of the program is given the small struct that it needs, never the whole.
+#pragma once
+
+#include "proxy/base/ip.h"
+#include "proxy/base/result.h"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weir::config {
+
+using ByteCount = std::size_t;
+
+struct Node {
+  std::string name; // default: the host's name
+};
+
+struct Policies {
+  std::string directory = "/etc/weir/policies"; // *.yaml, a ConfigMap mount or a plain folder
+};
+
+struct Endpoints {
+  std::string file = "/etc/weir/endpoints.yaml";
+};
+
+struct State {
+  std::string directory = "/var/lib/weir";
+};
+
+enum class RedirectMode : std::uint8_t { kBpf, kNone };
+
+struct Redirect {
+  RedirectMode mode = RedirectMode::kBpf;
+  std::string bpffs = "/sys/fs/bpf";
+};
+
+struct Http {
+  ByteCount max_head = 60 * 1024;   // longer: 431
+  ByteCount max_target = 16 * 1024; // longer: 414
+  std::uint32_t max_headers = 100;  // more: 431
+  std::chrono::seconds head_timeout{10};  // first byte to end of head, else 408
+  std::chrono::seconds idle_timeout{300}; // between requests
+  std::chrono::seconds connect_timeout{5};
+};
+
+struct Dns {
+  std::chrono::milliseconds upstream_timeout{3000}; // then SERVFAIL
+  std::chrono::seconds min_ttl{60}; // a shorter TTL is learned as this
+  std::chrono::seconds grace{60};   // learned addresses outlive their TTL by this
+};
+
+enum class ListenerProtocol : std::uint8_t { kHttp, kDns, kTcp };
+enum class ListenerDirection : std::uint8_t { kIngress, kEgress };
+
+// A static listener: fixed address, fixed upstream, no BPF (DESIGN §9).
+struct StaticListener {
+  std::string name;
+  SocketAddress address;
+  SocketAddress upstream;
+  ListenerProtocol protocol = ListenerProtocol::kHttp;
+  ListenerDirection direction = ListenerDirection::kIngress;
+  std::string endpoint; // namespace/name whose policy is asked
+  std::string peer;     // namespace/name, an address, or an entity such as world
+  std::uint16_t port = 0; // that policy sees; filled with the upstream's when absent
+};
+
+struct AccessLog {
+  std::string path = "/dev/stdout";
+};
+
+struct Config {
+  Node node;
+  Policies policies;
+  Endpoints endpoints;
+  State state;
+  std::uint32_t workers = 0; // 0 in the file or absent: one a core; filled by the loader
+  Redirect redirect;
+  SocketAddress admin;   // default 127.0.0.1:9931
+  SocketAddress metrics; // default :9932 on every address
+  AccessLog access_log;
+  Http http;
+  Dns dns;
+  std::vector<StaticListener> listeners;
+  std::chrono::seconds drain_timeout{25};
+};
+
+} // namespace weir::config

@@ -1,0 +1,44 @@
+// Owns coroutines: nothing runs detached. One per owner (worker, listener); used on the thread of
+// its io_context only. Destroying a Gate that still runs something is a broken invariant: close(),
+// then let the io_context run until running() is 0.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <list>
+
+namespace weir::runtime {
+
+class Gate {
+public:
+  explicit Gate(boost::asio::io_context& context) : x_context(context) {}
+  ~Gate();
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+
+  // Starts the coroutine on the next turn of the loop. After close() it is dropped unstarted.
+  // An exception that leaves it is a bug: logged and counted as one, the coroutine ends.
+  void spawn(boost::asio::awaitable<void> coroutine);
+
+  // Cancels everything that runs (their pending operations end with operation_aborted) and refuses
+  // new coroutines.
+  void close();
+
+  // Calls back once, on this thread, when nothing runs any more; at once when nothing does.
+  void on_empty(std::function<void()> callback);
+
+  [[nodiscard]] std::size_t running() const { return x_running.size(); }
+  [[nodiscard]] bool closed() const { return x_closed; }
+
+private:
+  boost::asio::io_context& x_context;
+  std::list<boost::asio::cancellation_signal> x_running;
+  std::function<void()> x_on_empty;
+  bool x_closed = false;
+};
+
+} // namespace weir::runtime

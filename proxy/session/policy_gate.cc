@@ -1,0 +1,208 @@
+#include "proxy/session/policy_gate.h"
+
+#include "proxy/base/check.h"
+
+#include <array>
+#include <utility>
+
+namespace weir::session {
+namespace {
+
+using policy::Direction;
+using policy::L7Decision;
+using policy::L7Protocol;
+using policy::Verdict;
+
+constexpr std::array<std::pair<std::string_view, policy::IdentityId>, 10> kEntities = {{
+    {"host", WEIR_IDENTITY_HOST},
+    {"world", WEIR_IDENTITY_WORLD_IPV4},
+    {"world-ipv4", WEIR_IDENTITY_WORLD_IPV4},
+    {"world-ipv6", WEIR_IDENTITY_WORLD_IPV6},
+    {"unmanaged", WEIR_IDENTITY_UNMANAGED},
+    {"health", WEIR_IDENTITY_HEALTH},
+    {"init", WEIR_IDENTITY_INIT},
+    {"remote-node", WEIR_IDENTITY_REMOTE_NODE},
+    {"kube-apiserver", WEIR_IDENTITY_KUBE_APISERVER},
+    {"ingress", WEIR_IDENTITY_INGRESS},
+}};
+
+} // namespace
+
+PolicyGate::PolicyGate(runtime::Worker& worker, const dns::FqdnCache& cache, ClientAddr client,
+                       OriginalDst destination, std::uint8_t protocol)
+    : x_worker(worker), x_cache(cache), x_fixed(false), x_client(client.value),
+      x_original_destination(destination.value), x_ip_protocol(protocol) {
+  refresh();
+}
+
+PolicyGate::PolicyGate(runtime::Worker& worker, const dns::FqdnCache& cache, FixedFlow flow,
+                       std::uint8_t protocol)
+    : x_worker(worker), x_cache(cache), x_fixed(true), x_flow(std::move(flow)),
+      x_ip_protocol(protocol) {
+  refresh();
+}
+
+void PolicyGate::refresh() {
+  if (x_snapshot == x_worker.snapshot()) {
+    return;
+  }
+  x_snapshot = x_worker.snapshot();
+  WEIR_CHECK(x_snapshot != nullptr);
+  x_sides.clear();
+  x_verdict = Verdict::kAllow;
+  x_protocol = L7Protocol::kNone;
+  x_denying_rule = nullptr;
+  x_source = x_destination = nullptr;
+  x_egress_policy = nullptr;
+  if (x_fixed) {
+    decide_fixed();
+  } else {
+    decide_transparent();
+  }
+}
+
+void PolicyGate::decide_transparent() {
+  const endpoint::Registry& registry = *x_snapshot->registry;
+  x_source = registry.by_address(x_client.ip);
+  x_destination = registry.by_address(x_original_destination.ip);
+  const bool local_source = x_source != nullptr && !x_source->interface.empty();
+  const bool local_destination = x_destination != nullptr && !x_destination->interface.empty();
+  if (!local_source && !local_destination) {
+    // Redirected for a pod that is gone by now.
+    deny_unknown();
+    return;
+  }
+  policy::Flow flow;
+  flow.protocol = x_ip_protocol;
+  flow.port = x_original_destination.port;
+  if (local_source) {
+    flow.direction = Direction::kEgress;
+    flow.peer = registry.identity_of(x_original_destination.ip);
+    flow.fqdn_groups = x_cache.groups_of(x_source->id, x_original_destination.ip);
+    add_side(x_source->id, flow);
+  }
+  if (local_destination) {
+    flow.direction = Direction::kIngress;
+    flow.peer = registry.identity_of(x_client.ip);
+    flow.fqdn_groups = 0;
+    add_side(x_destination->id, flow);
+  }
+}
+
+void PolicyGate::decide_fixed() {
+  const endpoint::Registry& registry = *x_snapshot->registry;
+  const endpoint::Endpoint* subject = registry.by_name(x_flow.endpoint);
+  if (subject == nullptr) {
+    deny_unknown();
+    return;
+  }
+  policy::Flow flow;
+  flow.direction = x_flow.direction;
+  flow.protocol = x_ip_protocol;
+  flow.port = x_flow.port;
+  const endpoint::Endpoint* peer = registry.by_name(x_flow.peer);
+  if (peer != nullptr) {
+    flow.peer = peer->identity;
+  } else if (const auto address = IpAddress::parse(x_flow.peer)) {
+    peer = registry.by_address(*address);
+    flow.peer = registry.identity_of(*address);
+    if (x_flow.direction == Direction::kEgress) {
+      flow.fqdn_groups = x_cache.groups_of(subject->id, *address);
+    }
+  } else {
+    for (const auto& [name, identity] : kEntities) {
+      if (name == x_flow.peer) {
+        flow.peer = identity;
+      }
+    }
+    if (flow.peer == WEIR_IDENTITY_ANY) {
+      deny_unknown();
+      return;
+    }
+  }
+  const bool egress = x_flow.direction == Direction::kEgress;
+  x_source = egress ? subject : peer;
+  x_destination = egress ? peer : subject;
+  add_side(subject->id, flow);
+}
+
+void PolicyGate::add_side(policy::EndpointId endpoint, const policy::Flow& flow) {
+  const policy::EndpointPolicy* policy = x_snapshot->program->find(endpoint);
+  if (policy == nullptr) {
+    deny_unknown();
+    return;
+  }
+  if (flow.direction == Direction::kEgress) {
+    x_egress_policy = policy;
+  }
+  policy::FlowDecision decision = policy->decide(flow);
+  switch (decision.verdict) {
+  case Verdict::kDeny:
+    x_verdict = Verdict::kDeny;
+    x_protocol = L7Protocol::kNone;
+    if (x_denying_rule == nullptr) {
+      x_denying_rule = decision.rule;
+    }
+    break;
+  case Verdict::kRedirect:
+    if (x_verdict == Verdict::kRedirect && x_protocol != decision.protocol) {
+      // The two ends want different protocols on one port: no session can satisfy both.
+      deny_unknown();
+    } else if (x_verdict != Verdict::kDeny) {
+      x_verdict = Verdict::kRedirect;
+      x_protocol = decision.protocol;
+    }
+    break;
+  case Verdict::kAllow:
+    break;
+  }
+  x_sides.push_back({flow.direction, std::move(decision)});
+}
+
+void PolicyGate::deny_unknown() {
+  x_verdict = Verdict::kDeny;
+  x_protocol = L7Protocol::kNone;
+  if (x_denying_rule == nullptr) {
+    x_denying_rule = &x_snapshot->program->rules().front();
+  }
+}
+
+template <typename Judge> L7Decision PolicyGate::judge(Judge&& judge_side) const {
+  L7Decision joined{x_verdict != Verdict::kDeny,
+                    x_denying_rule != nullptr ? x_denying_rule
+                                              : &x_snapshot->program->rules().front(),
+                    x_verdict == Verdict::kDeny ? "policy" : ""};
+  if (!joined.allowed) {
+    return joined;
+  }
+  for (const Side& side : x_sides) {
+    if (side.decision.verdict == Verdict::kAllow) {
+      joined.rule = side.decision.rule;
+      continue;
+    }
+    joined = judge_side(side.decision);
+    if (!joined.allowed) {
+      return joined;
+    }
+  }
+  return joined;
+}
+
+L7Decision PolicyGate::judge_http(const policy::HttpRequest& request) const {
+  return judge([&](const policy::FlowDecision& flow) { return policy::judge_http(flow, request); });
+}
+
+L7Decision PolicyGate::judge_dns(const DnsName& name) const {
+  return judge([&](const policy::FlowDecision& flow) { return policy::judge_dns(flow, name); });
+}
+
+L7Decision PolicyGate::judge_sni(std::optional<std::string_view> name) const {
+  return judge([&](const policy::FlowDecision& flow) { return policy::judge_sni(flow, name); });
+}
+
+std::string_view PolicyGate::direction() const {
+  return x_sides.size() == 1 && x_sides.front().direction == Direction::kEgress ? "egress"
+                                                                                : "ingress";
+}
+
+} // namespace weir::session

@@ -1,0 +1,94 @@
+// Answers for one connection: may this flow be, and may this request or query proceed? Asks the
+// egress policy of the pod it comes from and the ingress policy of the pod it goes to, where these
+// are pods of this node; both must agree. What it cannot place is denied, because a guess here is
+// a hole in somebody's policy.
+//
+// Owned by a session, on its worker's thread. Knows nothing of sockets.
+#pragma once
+
+#include "policy-compiler/runtime/program.h"
+#include "proxy/base/ip.h"
+#include "proxy/dns/fqdn_cache.h"
+#include "proxy/runtime/worker.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir::session {
+
+// What a static listener says of its flows instead of addresses (DESIGN §9).
+struct FixedFlow {
+  policy::Direction direction = policy::Direction::kIngress;
+  std::string endpoint; // namespace/name
+  std::string peer;     // namespace/name, an address, or an entity
+  std::uint16_t port = 0;
+};
+
+class PolicyGate {
+public:
+  // protocol: IPPROTO_TCP or IPPROTO_UDP.
+  PolicyGate(runtime::Worker& worker, const dns::FqdnCache& cache, ClientAddr client,
+             OriginalDst destination, std::uint8_t protocol);
+  PolicyGate(runtime::Worker& worker, const dns::FqdnCache& cache, FixedFlow flow,
+             std::uint8_t protocol);
+
+  // Takes the worker's newest snapshot; re-decides if it is another one than last time. Call it
+  // before each request; what follows answers by that snapshot until the next call.
+  void refresh();
+
+  // At L3/L4. kRedirect: judge each request. kAllow: nothing of L7 concerns this flow (any more).
+  [[nodiscard]] policy::Verdict verdict() const { return x_verdict; }
+  // What to speak; kNone unless verdict() is kRedirect.
+  [[nodiscard]] policy::L7Protocol protocol() const { return x_protocol; }
+  // Which rule denied at L3/L4; null unless verdict() is kDeny. May be the default deny.
+  [[nodiscard]] const policy::RuleRef* denying_rule() const { return x_denying_rule; }
+
+  // Both sides' verdict. References in the decision live until the next refresh().
+  [[nodiscard]] policy::L7Decision judge_http(const policy::HttpRequest& request) const;
+  [[nodiscard]] policy::L7Decision judge_dns(const DnsName& name) const;
+  [[nodiscard]] policy::L7Decision judge_sni(std::optional<std::string_view> name) const;
+
+  // Pods at either end by the current snapshot; null when there is none. For logs and for the
+  // upstream's source address.
+  [[nodiscard]] const endpoint::Endpoint* source() const { return x_source; }
+  [[nodiscard]] const endpoint::Endpoint* destination() const { return x_destination; }
+  // Whose policy decided last: "egress" when the source's policy is asked alone, else "ingress".
+  [[nodiscard]] std::string_view direction() const;
+
+  // The egress policy in force on the flow's source; null when that is not a pod of this node or
+  // not known to the program. Lives until the next refresh().
+  [[nodiscard]] const policy::EndpointPolicy* egress_policy() const { return x_egress_policy; }
+  [[nodiscard]] const endpoint::Snapshot& snapshot() const { return *x_snapshot; }
+
+private:
+  struct Side {
+    policy::Direction direction;
+    policy::FlowDecision decision;
+  };
+  void decide_transparent();
+  void decide_fixed();
+  void add_side(policy::EndpointId endpoint, const policy::Flow& flow);
+  void deny_unknown();
+
+  template <typename Judge> policy::L7Decision judge(Judge&& judge_side) const;
+
+  runtime::Worker& x_worker;
+  const dns::FqdnCache& x_cache;
+  const bool x_fixed;
+  FixedFlow x_flow;
+  SocketAddress x_client, x_original_destination;
+  std::uint8_t x_ip_protocol;
+
+  std::shared_ptr<const endpoint::Snapshot> x_snapshot;
+  std::vector<Side> x_sides;
+  policy::Verdict x_verdict = policy::Verdict::kDeny;
+  policy::L7Protocol x_protocol = policy::L7Protocol::kNone;
+  const policy::RuleRef* x_denying_rule = nullptr;
+  const endpoint::Endpoint* x_source = nullptr;
+  const endpoint::Endpoint* x_destination = nullptr;
+  const policy::EndpointPolicy* x_egress_policy = nullptr;
+};
+
+} // namespace weir::session

@@ -1,0 +1,92 @@
+// What the control plane asks of the kernel half. Speaks in ABI entries only: knows nothing of
+// policies, names or HTTP. Two implementations: BpfRedirector (bpf_redirector.h) and, where no
+// BPF is wanted (redirect.mode none, unit tests), NullRedirector.
+//
+// Thread: control, except learn(), which any worker may call at any time.
+#pragma once
+
+#include "proxy/base/ip.h"
+#include "proxy/base/result.h"
+#include "redirect-bpf/abi/weir_abi.h"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace weir::redirect {
+
+struct PolicyRow {
+  weir_policy_key key;
+  weir_policy_entry entry;
+};
+
+struct IdentityRow {
+  IpPrefix prefix;
+  std::uint32_t identity;
+};
+
+// One pod of this node. Its policy is `rows`, complete; an empty span with both directions
+// enforced is "deny everything".
+struct EndpointState {
+  std::uint32_t id = 0;
+  std::uint32_t identity = 0;
+  std::string interface; // host side of the veth; may not exist yet
+  std::vector<IpAddress> addresses;
+  bool ingress_enforced = false;
+  bool egress_enforced = false;
+  bool held = false; // no policy could be computed: drop everything
+  std::span<const PolicyRow> rows;
+};
+
+struct LearnedAddress {
+  std::uint32_t endpoint = 0;
+  IpAddress address;
+  std::uint64_t groups = 0;     // bit n: FQDN group n of the endpoint
+  std::uint64_t expires_ns = 0; // CLOCK_BOOTTIME
+};
+
+// Sockets of one worker; -1 where there is none. Owned by the caller.
+struct WorkerListeners {
+  int tcp4 = -1, tcp6 = -1, udp4 = -1, udp6 = -1;
+};
+
+struct Counters {
+  std::uint64_t packets[WEIR_COUNT_MAX] = {};
+  std::uint64_t drops[WEIR_DROP_COUNTERS] = {}; // weir_drop_index()
+};
+
+struct MapUse {
+  std::string name;
+  std::uint64_t entries = 0;
+  std::uint64_t capacity = 0;
+};
+
+class Redirector {
+public:
+  virtual ~Redirector() = default;
+
+  // The whole wanted state. What differs from the kernel's is written in an order in which no
+  // moment is more permissive than both the old and the new state: learned groups' bits first
+  // gain, then policies are swapped, then the revision is raised, then what is gone is removed.
+  // On an error the endpoints concerned keep their old policy or are held; never wider.
+  virtual Result<void> apply(std::span<const IdentityRow> identities,
+                             std::span<const EndpointState> endpoints) = 0;
+
+  // Before its DNS answer is released. Adds to what is there: groups are joined, the later expiry
+  // stays.
+  virtual Result<void> learn(const LearnedAddress& learned) = 0;
+  // Replaces groups and expiry (policy change, reload); groups 0 removes the entry.
+  virtual Result<void> set_learned(const LearnedAddress& learned) = 0;
+  // CLOCK_BOOTTIME of the last packet that used the entry; 0 when never or not there.
+  virtual std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) = 0;
+
+  // From now on new redirected flows go to these. Worker n is element n.
+  virtual Result<void> set_listeners(std::span<const WorkerListeners> workers) = 0;
+  virtual Result<void> clear_listeners() = 0; // drain: no new flows
+
+  virtual Result<Counters> counters() = 0;
+  virtual std::vector<MapUse> map_use() = 0;
+};
+
+} // namespace weir::redirect
