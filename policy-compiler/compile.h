@@ -10,8 +10,10 @@
 #include "policy-compiler/runtime/program.h"
 #include "proxy/base/ip.h"
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +26,7 @@ struct Policy; // model/policy.h
 // of a kind that is skipped.
 struct ParsedDocument {
   std::string file;
-  int line = 0; // where the document starts
+  int line = 0;                               // where the document starts
   std::string kind, document_namespace, name; // as far as they could be read
   std::shared_ptr<const Policy> policy;
   Diagnostics diagnostics;
@@ -80,6 +82,30 @@ enum class EnforcementMode : std::uint8_t { kDefault, kAlways, kNever };
 struct CompileOptions {
   EnforcementMode mode = EnforcementMode::kDefault;
   bool allow_localhost = true; // the node reaches its pods, whatever ingress policy says
+  std::string cluster_name = "default";
+  // Peer selectors mean pods of every cluster; otherwise of this one, unless they name another.
+  bool any_cluster = false;
+  // Families in use. With both, outside addresses carry `reserved:world-ipv4` or `-ipv6`; with
+  // one, `reserved:world`.
+  bool ipv4 = true;
+  bool ipv6 = true;
+};
+
+// What toServices may name. Pods are found by `selector`; without one, `backends` are outside
+// addresses.
+struct ServiceInput {
+  std::string service_namespace;
+  std::string name;
+  std::map<std::string, std::string> labels;   // plain keys
+  std::map<std::string, std::string> selector; // plain keys
+  std::vector<IpAddress> backends;
+};
+
+// Outside addresses that are somebody: the API server beyond the cluster, say. They get a cell of
+// their own, with these labels ("reserved:kube-apiserver") beside world's.
+struct OutsideInput {
+  IpPrefix prefix;
+  Labels labels;
 };
 
 struct CompileInput {
@@ -89,6 +115,8 @@ struct CompileInput {
   std::vector<IdentityInput> identities;
   // Named ports of every pod, for egress rules that name a port: by identity.
   std::multimap<IdentityId, NamedPort> peer_ports;
+  std::vector<ServiceInput> services;
+  std::vector<OutsideInput> outside;
   CompileOptions options;
 };
 

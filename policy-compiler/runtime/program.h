@@ -36,12 +36,12 @@ enum class L7Protocol : std::uint8_t { kNone, kHttp, kDns, kTls };
 // A rule as people know it. Index in Program::rules() is the `rule` of ABI entries and events;
 // index 0 is the default deny, with all texts empty.
 struct RuleRef {
-  std::string kind;       // "CiliumNetworkPolicy"
+  std::string kind;             // "CiliumNetworkPolicy"
   std::string policy_namespace; // empty for cluster-wide kinds
-  std::string policy;     // metadata.name
+  std::string policy;           // metadata.name
   std::string file;
-  int rule_number = 0;    // 1-based within its section; 0 when the policy as a whole is meant
-  std::string section;    // "ingress", "egressDeny", …
+  int rule_number = 0; // 1-based within its section; 0 when the policy as a whole is meant
+  std::string section; // "ingress", "egressDeny", …
   // "shop/api", a cluster-wide policy is "/name"; the default deny is "default-deny". The text of
   // x-weir-denied-by and of `denied_by` in logs.
   std::string label;

@@ -24,7 +24,8 @@ struct PolicyRow {
 
 struct EndpointRow {
   std::string endpoint_namespace, name;
-  std::uint32_t identity = 0;
+  policy::EndpointId id = 0; // of the data path; not shown
+  policy::IdentityId identity = 0;
   policy::Labels labels;
   std::vector<std::string> ips;
   std::string interface;

@@ -25,6 +25,21 @@ private:
 enum class AccessVerdict : std::uint8_t { kAllowed, kDenied, kAudit, kError };
 inline constexpr std::size_t kAccessVerdicts = 4;
 
+// Which bound an HTTP/2 peer went beyond (proxy/http2/limits.h).
+enum class Http2Flood : std::uint8_t {
+  kReset, // by either side: what makes weir reset counts too
+  kContinuation,
+  kHeaderBlock, // encoded or decoded size of a head, far beyond the limit
+  kSettings,
+  kPing,
+  kPriority,
+  kEmptyData,
+  kWindowUpdate,
+  kIgnoredFrame, // frames that mean nothing, heads for streams that are closed
+  kOutboundQueue, // answers pile up because the peer does not read
+};
+inline constexpr std::size_t kHttp2Floods = 10;
+
 struct WorkerMetrics {
   // Connections that clients opened to this worker, by protocol spoken.
   Counter http_connections_opened, http_connections_closed;
@@ -49,6 +64,19 @@ struct WorkerMetrics {
   Counter dns_learn_failed;  // map writes that failed: the answer was not released
 
   Counter access_log_lost; // lines that found the log's buffer full
+
+  // HTTP/2, both roles.
+  Counter http2_connections_opened, http2_connections_closed; // of clients
+  std::array<Counter, kHttp2Floods> http2_floods;             // connections ended for it
+  Counter http2_protocol_errors; // connections of clients ended for any other violation
+  Counter http2_stalls;          // streams and connections ended because the client did not read
+  Counter http2_policy_resets;   // running streams ended by a change of policy
+
+  // TLS judged by server name, and plain TCP; once a connection.
+  Counter tls_connections_opened, tls_connections_closed; // of clients
+  std::array<Counter, kAccessVerdicts> tls_connections;   // when they ended
+  Counter tls_hellos_refused; // denied because no server name can be read from what came
+  Counter tls_policy_resets;  // running connections ended by a change of policy
 };
 
 } // namespace weir

@@ -39,9 +39,9 @@ struct Redirect {
 };
 
 struct Http {
-  ByteCount max_head = 60 * 1024;   // longer: 431
-  ByteCount max_target = 16 * 1024; // longer: 414
-  std::uint32_t max_headers = 100;  // more: 431
+  ByteCount max_head = 60 * 1024;         // longer: 431
+  ByteCount max_target = 16 * 1024;       // longer: 414
+  std::uint32_t max_headers = 100;        // more: 431
   std::chrono::seconds head_timeout{10};  // first byte to end of head, else 408
   std::chrono::seconds idle_timeout{300}; // between requests
   std::chrono::seconds connect_timeout{5};
@@ -49,8 +49,8 @@ struct Http {
 
 struct Dns {
   std::chrono::milliseconds upstream_timeout{3000}; // then SERVFAIL
-  std::chrono::seconds min_ttl{60}; // a shorter TTL is learned as this
-  std::chrono::seconds grace{60};   // learned addresses outlive their TTL by this
+  std::chrono::seconds min_ttl{60};                 // a shorter TTL is learned as this
+  std::chrono::seconds grace{60};                   // learned addresses outlive their TTL by this
 };
 
 enum class ListenerProtocol : std::uint8_t { kHttp, kDns, kTcp };
@@ -63,8 +63,8 @@ struct StaticListener {
   SocketAddress upstream;
   ListenerProtocol protocol = ListenerProtocol::kHttp;
   ListenerDirection direction = ListenerDirection::kIngress;
-  std::string endpoint; // namespace/name whose policy is asked
-  std::string peer;     // namespace/name, an address, or an entity such as world
+  std::string endpoint;   // namespace/name whose policy is asked
+  std::string peer;       // namespace/name, an address, or an entity such as world
   std::uint16_t port = 0; // that policy sees; filled with the upstream's when absent
 };
 

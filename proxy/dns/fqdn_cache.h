@@ -2,7 +2,12 @@
 // that knows names; BPF only sees (endpoint, address) → groups.
 //
 // Threads: any worker (learn, groups_of) and the control thread (rest). Sharded by endpoint behind
-// a mutex each: the HTTP request path does not come here except once a connection.
+// a mutex each: the HTTP request path does not come here except once a connection. The mutex is
+// held across the kernel's map write, so that what the kernel holds and what is kept here cannot
+// pass each other; the write is a few microseconds.
+//
+// Memory is bounded for each endpoint by itself: over a limit what was learned longest ago goes,
+// never what the answer at hand teaches, so that one pod's flood costs nobody else.
 #pragma once
 
 #include "policy-compiler/runtime/program.h"
@@ -13,25 +18,34 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace weir::dns {
 
+class LearnedNames;
+
+[[nodiscard]] std::uint64_t boottime_ns(); // CLOCK_BOOTTIME, the clock of the BPF maps
+
 struct FqdnCacheOptions {
   std::chrono::seconds min_ttl{60};
   std::chrono::seconds grace{60};
+  std::size_t max_names = 8192;      // of one endpoint
+  std::size_t max_addresses = 16384; // of one endpoint, counted once for each name they have
+  // Tests bring their own clocks. `clock` counts what is kept, `wall` is for people and for the
+  // state file, which outlives a boot.
+  std::function<std::uint64_t()> clock = boottime_ns;
+  std::function<std::chrono::system_clock::time_point()> wall = std::chrono::system_clock::now;
 };
 
 struct LearnedName {
   policy::EndpointId endpoint = 0;
   DnsName name; // the question's
   IpAddress address;
-  std::uint32_t ttl = 0;                          // as answered, seconds
-  std::chrono::system_clock::time_point expires;  // without grace
+  std::uint32_t ttl = 0;                         // as answered, seconds
+  std::chrono::system_clock::time_point expires; // without grace
 };
 
 class FqdnCache {
@@ -39,34 +53,51 @@ public:
   // The redirector outlives the cache.
   FqdnCache(redirect::Redirector& redirector, FqdnCacheOptions options);
   ~FqdnCache();
+  FqdnCache(const FqdnCache&) = delete;
+  FqdnCache& operator=(const FqdnCache&) = delete;
 
   // Records that `name` resolved to `addresses` for this endpoint and writes those that some group
   // wants to the kernel, before it returns: only then may the answer be released. Names that no
-  // group of the endpoint wants are not kept. An error means that the kernel refused: the answer
-  // must not be released.
+  // group of the endpoint wants are not kept. Gives the number of addresses written. An error
+  // means that the kernel refused: the answer must not be released.
   Result<std::size_t> learn(const policy::EndpointPolicy& policy, policy::EndpointId endpoint,
                             const DnsName& name, std::uint32_t ttl,
                             const std::vector<IpAddress>& addresses);
 
-  // The endpoint's FQDN groups that the address was learned for and that have not expired.
-  [[nodiscard]] std::uint64_t groups_of(policy::EndpointId endpoint, const IpAddress& address) const;
+  // The endpoint's FQDN groups that the address was learned for and that have not expired (grace
+  // included, as in the kernel).
+  [[nodiscard]] std::uint64_t groups_of(policy::EndpointId endpoint,
+                                        const IpAddress& address) const;
 
   // After a policy change or at start: matches every kept name anew and corrects the kernel's
-  // entries; forgets endpoints that the program does not know.
+  // entries; forgets endpoints that the program does not know. Names that no group wants any more
+  // stay until they expire, in case another policy wants them. The first of the kernel's errors is
+  // returned after everything was tried. Call it when no worker learns by an older program.
   Result<void> reconcile(const policy::Program& program);
 
   // Forgets what is over: past expiry and grace, and no flow has used it for the grace time.
   void expire();
 
   [[nodiscard]] std::vector<LearnedName> entries() const;
+  [[nodiscard]] std::uint64_t evicted() const; // names' addresses given up over a limit, so far
 
   // State file: versioned JSON, written beside and renamed. A file that cannot be read is set
-  // aside as "PATH.corrupt" and reported as an error; the cache is then empty.
+  // aside as "PATH.corrupt" and reported as an error; the cache is then as it was. A missing file
+  // is an empty one. Loading writes nothing to the kernel: reconcile() does.
   Result<void> save(const std::string& path) const;
   Result<void> load(const std::string& path);
 
 private:
   struct Shard;
+  [[nodiscard]] Shard& shard_of(policy::EndpointId endpoint) const;
+  // Under the shard's mutex.
+  Result<void> make_room(Shard& shard, policy::EndpointId endpoint, LearnedNames& names);
+  Result<void> correct(policy::EndpointId endpoint, LearnedNames& names,
+                       const IpAddress& address) const;
+  [[nodiscard]] bool in_use(policy::EndpointId endpoint, const IpAddress& address) const;
+  [[nodiscard]] std::uint64_t lifetime_ns(std::uint32_t ttl) const;
+  [[nodiscard]] std::uint64_t graceful_now_ns() const;
+
   std::vector<std::unique_ptr<Shard>> x_shards;
   redirect::Redirector& x_redirector;
   FqdnCacheOptions x_options;

@@ -80,38 +80,56 @@ enum weir_drop {
 };
 
 struct weir_addr {
-	__u8 bytes[16];
+	__u8 bytes[16] __attribute__((aligned(4))); /* copied by words in BPF */
 };
 WEIR_ASSERT_LAYOUT(struct weir_addr, 16);
 
-/* weir_config (array of one). Writer: user. Reader: every packet. */
+/* weir_config (array of one). Writer: user. Reader: every packet.
+ *
+ * The low bit of the revision is the slot that packets are judged by: identities, policies and
+ * enforcement flags exist twice. The user half fills the other slot in peace and then raises the
+ * revision by one, so that a packet meets the old state or the new one and never a mixture. Raised
+ * by two, it only makes every flow be decided again. */
 struct weir_config {
-	__u32 revision; /* raised after each policy change; a flow decided under another is re-decided */
+	__u32 revision; /* a flow decided under another one is re-decided */
 	__u32 workers;	/* listeners per kind and family; 0: nobody listens */
 };
+#define WEIR_SLOTS 2
+static inline __u32 weir_slot(__u32 revision)
+{
+	return revision & 1u;
+}
 WEIR_ASSERT_LAYOUT(struct weir_config, 8);
 
 /* weir_endpoints (hash, key: struct weir_addr, one entry an address of each pod on this node). */
 struct weir_endpoint {
 	__u32 id;	/* of the endpoint; never 0, never used again for another pod */
-	__u32 identity; /* of its labels */
-	__u32 ifindex;	/* host side of its veth */
-	__u32 flags;	/* WEIR_ENDPOINT_* */
+	__u32 identity; /* of its labels: for people; packets ask weir_identities */
+	__u32 ifindex;	/* host side of its veth; 0: not there yet */
+	__u16 flags[WEIR_SLOTS]; /* WEIR_ENDPOINT_* */
 };
 WEIR_ASSERT_LAYOUT(struct weir_endpoint, 16);
 #define WEIR_ENDPOINT_INGRESS_ENFORCED 1u
 #define WEIR_ENDPOINT_EGRESS_ENFORCED 2u
 #define WEIR_ENDPOINT_HELD 4u /* no policy computed yet: everything is dropped */
 
-/* weir_identities (LPM trie): whose address is this? Value: __u32 identity. Pods as /128 (mapped),
- * nodes, and every prefix a policy names. A miss is world of the address's family. */
+/* weir_identities (array of maps, index: slot) → inner LPM trie of these: whose address is this?
+ * Value: __u32 identity. Pods as /128 (mapped), nodes, and every prefix a policy names. A miss is
+ * world of the address's family. */
 struct weir_identity_key {
 	__u32 prefix_length; /* over the 128 mapped bits */
 	struct weir_addr address;
 };
 WEIR_ASSERT_LAYOUT(struct weir_identity_key, 20);
 
-/* weir_policies (hash of maps, key: endpoint id) → inner LPM trie of these, replaced as a whole.
+/* weir_policies (hash of maps) → inner LPM trie of weir_policy_key, replaced as a whole. */
+struct weir_policy_slot {
+	__u32 endpoint;
+	__u32 slot;
+};
+WEIR_ASSERT_LAYOUT(struct weir_policy_slot, 8);
+
+/* Key of the inner trie.
  *
  * A packet is looked up twice, with the peer's identity and with WEIR_IDENTITY_ANY, and, when its
  * address was learned from DNS, a third time with WEIR_IDENTITY_LEARNED; decide.h joins the
@@ -125,7 +143,7 @@ struct weir_policy_key {
 	__u32 identity;
 	__u8 direction; /* enum weir_direction */
 	__u8 protocol;	/* IPPROTO_* */
-	__u16 port_be;	/* the destination's, of the flow's first packet */
+	__u16 port_be;	/* the destination's, of the flow's first packet; ICMP: the type */
 };
 WEIR_ASSERT_LAYOUT(struct weir_policy_key, 12);
 #define WEIR_POLICY_PREFIX_ANY_PROTOCOL 40u
@@ -192,6 +210,7 @@ WEIR_ASSERT_LAYOUT(struct weir_ct_entry, 24);
 #define WEIR_CT_LEARNED 1u /* allowed by a learned address: keep its weir_learned entry alive */
 #define WEIR_CT_REPLIED 2u
 #define WEIR_CT_CLOSING 4u
+#define WEIR_CT_SETTLED 8u /* redirected TCP: the proxy's socket was seen, the mark is enough */
 
 /* weir_returns (LRU hash, key: struct weir_tuple as the reply will carry it). Value: __u64
  * CLOCK_BOOTTIME. Written when a packet marked WEIR_MARK_FROM_PROXY leaves by any interface. */

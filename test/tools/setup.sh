@@ -11,6 +11,7 @@
 set -euo pipefail
 
 tier=${1:-test}
+# shellcheck source=/dev/null
 source /etc/os-release
 case ${VERSION_CODENAME:-} in
 bookworm | trixie) ;;
@@ -21,25 +22,24 @@ bookworm | trixie) ;;
 esac
 
 if [[ $VERSION_CODENAME == bookworm ]]; then
-  boost=1.81 boost_json=libboost-json1.81.0
+  boost=1.81
 else
-  boost=1.83 boost_json=libboost-json1.83.0
+  boost=1.83
 fi
 
 run_packages=(libbpf1 libc-ares2 libssl3 libyaml-cpp0.7 libre2-9 libspdlog1.10 libfmt9 libllhttp9.2
-  iproute2 ca-certificates)
+  libnghttp2-14 iproute2 ca-certificates)
 if [[ $VERSION_CODENAME == trixie ]]; then
   run_packages=(libbpf1 libcares2 libssl3t64 libyaml-cpp0.8 libre2-11 libspdlog1.15 libfmt10
-    libllhttp9.2 iproute2 ca-certificates)
+    libllhttp9.2 libnghttp2-14 iproute2 ca-certificates)
 fi
 build_packages=(g++ cmake ninja-build pkg-config ccache lld git ca-certificates
   clang-19 clang-format-19 clang-tidy-19 llvm-19 libclang-rt-19-dev bpftool
   "libboost$boost-dev" libllhttp-dev libc-ares-dev libbpf-dev libelf-dev zlib1g-dev libssl-dev
-  libyaml-cpp-dev libre2-dev libcli11-dev libspdlog-dev catch2 linux-libc-dev)
+  libyaml-cpp-dev libre2-dev libcli11-dev libspdlog-dev libnghttp2-dev catch2 linux-libc-dev)
 test_packages=(iproute2 iputils-ping procps curl nginx-light dnsmasq-base bind9-dnsutils
-  netcat-openbsd python3 shellcheck jq)
-bench_packages=(haproxy wrk linux-perf)
-unset boost_json
+  netcat-openbsd nghttp2-client nghttp2-server python3 shellcheck jq)
+bench_packages=(haproxy nftables wrk linux-perf)
 
 case $tier in
 run) packages=("${run_packages[@]}") ;;
@@ -83,30 +83,41 @@ if [[ $(id -u) -ne 0 ]]; then
   exit 2
 fi
 
-# The mirror of this machine's own suite, in either of apt's two formats.
+weir_sources=/etc/apt/sources.list.d/weir.sources
+
+# The mirror of this machine's own suite, in either of apt's two formats. A stanza of the newer one
+# is a paragraph whose fields come in any order and may be switched off.
 own_mirror() {
   local file
   for file in /etc/apt/sources.list.d/*.sources; do
-    [[ -e $file ]] || continue
+    [[ -e $file && $file != "$weir_sources" ]] || continue
     awk -v suite="$VERSION_CODENAME" '
-      /^$/ { uri = "" }
-      /^URIs:/ { uri = $2 }
-      /^Suites:/ { for (i = 2; i <= NF; i++) if ($i == suite && uri != "") { print uri; exit } }' "$file"
+      function flush(   i, n, words) {
+        n = split(suites, words)
+        for (i = 1; i <= n; i++) if (words[i] == suite && uri != "" && enabled) print uri
+        uri = suites = ""; enabled = 1
+      }
+      BEGIN { enabled = 1 }
+      /^[ \t]*$/ { flush(); next }
+      tolower($1) == "uris:" { uri = $2 }
+      tolower($1) == "suites:" { suites = $0; sub(/^[^:]*:/, "", suites) }
+      tolower($1) == "enabled:" && tolower($2) ~ /^(no|false|off|0)$/ { enabled = 0 }
+      END { flush() }' "$file"
   done
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
     [[ -e $file ]] || continue
-    sed -E 's/^deb +\[[^]]*\]/deb/' "$file" |
-      awk -v suite="$VERSION_CODENAME" '$1 == "deb" && $3 == suite { print $2; exit }'
+    sed -E 's/^deb[ \t]+\[[^]]*\]/deb/' "$file" |
+      awk -v suite="$VERSION_CODENAME" '$1 == "deb" && $3 == suite { print $2 }'
   done
 }
 
 if [[ $VERSION_CODENAME == bookworm ]]; then
-  mirror=$(own_mirror | head -n 1)
+  mirror=$(own_mirror | sed -n 1p)
   if [[ -z $mirror ]]; then
     echo "setup.sh: no apt source for bookworm found; add one, then run this again" >&2
     exit 2
   fi
-  cat >/etc/apt/sources.list.d/weir.sources <<EOF
+  cat >"$weir_sources" <<EOF
 Types: deb
 URIs: $mirror
 Suites: bookworm-backports trixie

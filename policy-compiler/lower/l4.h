@@ -1,0 +1,17 @@
+// An endpoint's filters → the rows that the kernel looks up (redirect-bpf/abi/weir_abi.h). Within
+// one identity only the longest match answers, so each row carries what every wider row of the
+// same identity says of it, joined: deny beats redirect beats allow.
+#pragma once
+
+#include "policy-compiler/runtime/compiled.h"
+#include "policy-compiler/sema/universe.h"
+
+#include <vector>
+
+namespace weir::policy {
+
+// Of the directions that are enforced, sorted by direction and identity.
+[[nodiscard]] std::vector<EndpointPolicy::Row> lower_rows(const CompiledEndpoint& endpoint,
+                                                          const Universe& universe);
+
+} // namespace weir::policy

@@ -1,0 +1,16 @@
+// A rule's L7 part → the matchers that requests are judged by.
+#pragma once
+
+#include "policy-compiler/model/policy.h"
+#include "policy-compiler/runtime/l7_rules.h"
+
+#include <memory>
+
+namespace weir::policy {
+
+// `rule` outlives the result. What cannot be compiled matches nothing in an allow rule and
+// everything in a deny rule.
+[[nodiscard]] std::unique_ptr<const L7Rules> lower_l7(const PortRule& ports, Action action,
+                                                      const RuleRef* rule);
+
+} // namespace weir::policy

@@ -1,0 +1,218 @@
+// CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy (cilium.io/v2).
+#include "policy-compiler/parse/parsers.h"
+
+#include <array>
+
+namespace weir::policy {
+namespace {
+
+constexpr std::array<std::string_view, 6> kTopFields = {"apiVersion", "kind",  "metadata",
+                                                        "spec",       "specs", "status"};
+constexpr std::array<std::string_view, 10> kSpecFields = {
+    "endpointSelector", "nodeSelector",      "ingress", "ingressDeny", "egress",
+    "egressDeny",       "enableDefaultDeny", "labels",  "description", "log"};
+constexpr std::array<std::string_view, 2> kDefaultDenyFields = {"ingress", "egress"};
+constexpr std::array<std::string_view, 1> kLogFields = {"value"};
+constexpr std::array<std::string_view, 3> kLabelFields = {"key", "source", "value"};
+constexpr std::array<std::string_view, 1> kAuthenticationFields = {"mode"};
+
+constexpr std::array<std::string_view, 10> kIngressFields = {
+    "fromEndpoints", "fromEntities", "fromCIDR", "fromCIDRSet", "fromGroups",
+    "fromNodes",     "fromRequires", "toPorts",  "icmps",       "authentication"};
+constexpr std::array<std::string_view, 9> kIngressDenyFields = {
+    "fromEndpoints", "fromEntities", "fromCIDR", "fromCIDRSet", "fromGroups",
+    "fromNodes",     "fromRequires", "toPorts",  "icmps"};
+constexpr std::array<std::string_view, 12> kEgressFields = {
+    "toEndpoints", "toEntities", "toCIDR",  "toCIDRSet", "toGroups", "toNodes",
+    "toRequires",  "toServices", "toFQDNs", "toPorts",   "icmps",    "authentication"};
+constexpr std::array<std::string_view, 11> kEgressDenyFields = {
+    "toEndpoints", "toEntities", "toCIDR",  "toCIDRSet", "toGroups", "toNodes",
+    "toRequires",  "toServices", "toFQDNs", "toPorts",   "icmps"};
+
+struct Section {
+  std::string_view name;
+  std::uint8_t direction;
+  Action action;
+  std::span<const std::string_view> fields;
+  std::string_view what;
+};
+const std::array<Section, 4> kSections = {
+    {{"ingress", WEIR_INGRESS, Action::kAllow, kIngressFields, "an ingress rule"},
+     {"ingressDeny", WEIR_INGRESS, Action::kDeny, kIngressDenyFields, "an ingressDeny rule"},
+     {"egress", WEIR_EGRESS, Action::kAllow, kEgressFields, "an egress rule"},
+     {"egressDeny", WEIR_EGRESS, Action::kDeny, kEgressDenyFields, "an egressDeny rule"}}};
+
+void parse_authentication(DocumentLog& log, ObjectReader& reader, Rule& rule) {
+  const YamlNode* node = reader.find("authentication");
+  if (node == nullptr) {
+    return;
+  }
+  ObjectReader inner(log, *node, "`authentication`", kAuthenticationFields);
+  const std::string mode = inner.text("mode").value_or("");
+  if (mode == "disabled") {
+    return;
+  }
+  rule.unprovable = true;
+  log.warning(*node, "authentication mode `" + mode + "` cannot be proved by weir",
+              "this rule allows nothing", "authentication");
+}
+
+Rule parse_rule(DocumentLog& log, const YamlNode& node, const Section& section,
+                const PeerScope& scope, int number) {
+  ObjectReader reader(log, node, section.what, section.fields);
+  Rule rule;
+  rule.action = section.action;
+  rule.direction = section.direction;
+  rule.section = section.name;
+  rule.number = number;
+  rule.location = log.at(node);
+
+  bool peers_given = false;
+  rule.peers = parse_peers(log, reader, scope, section.direction, section.action, peers_given);
+  if (section.action == Action::kDeny && !rule.peers.fqdns.empty()) {
+    log.note(node, "`toFQDNs` in egressDeny is an extension of weir",
+             "Cilium ignores it and denies everybody", "extension");
+  }
+  if (section.action == Action::kAllow) {
+    parse_authentication(log, reader, rule);
+  }
+
+  const NodeList* ports = reader.list("toPorts");
+  const NodeList* icmps = reader.list("icmps");
+  const bool has_ports = ports != nullptr && !ports->empty();
+  const bool has_icmps = icmps != nullptr && !icmps->empty();
+  if (has_ports && has_icmps) {
+    log.error(node, "`icmps` and `toPorts` in one rule", "make two rules of it", "icmp-ports");
+  }
+  if (has_ports) {
+    rule.ports = parse_port_rules(log, *ports, section.direction, section.action);
+  }
+  if (has_icmps) {
+    rule.icmps = parse_icmps(log, *icmps);
+  }
+  rule.every_port = !has_ports && !has_icmps;
+  // Without a peer field a rule is about ports alone; without either it is about nobody.
+  rule.peers.anybody = !peers_given && !rule.every_port;
+  return rule;
+}
+
+void check_labels(DocumentLog& log, ObjectReader& reader) {
+  const NodeList* labels = reader.list("labels");
+  if (labels == nullptr) {
+    return;
+  }
+  for (const auto& item : *labels) {
+    if (item->is_string()) {
+      continue; // "k8s:key=value"
+    }
+    ObjectReader inner(log, *item, "a label", kLabelFields);
+    inner.text("key");
+    inner.text("value");
+    inner.text("source");
+  }
+}
+
+void parse_default_deny(DocumentLog& log, ObjectReader& reader, Spec& spec) {
+  for (const int direction : {WEIR_INGRESS, WEIR_EGRESS}) {
+    spec.default_deny[direction] = spec.has[direction];
+  }
+  const YamlNode* node = reader.find("enableDefaultDeny");
+  if (node == nullptr) {
+    return;
+  }
+  ObjectReader inner(log, *node, "`enableDefaultDeny`", kDefaultDenyFields);
+  // `true` for a direction without rules changes nothing, as in the reference.
+  if (const auto ingress = inner.boolean("ingress")) {
+    spec.default_deny[WEIR_INGRESS] = *ingress && spec.has[WEIR_INGRESS];
+  }
+  if (const auto egress = inner.boolean("egress")) {
+    spec.default_deny[WEIR_EGRESS] = *egress && spec.has[WEIR_EGRESS];
+  }
+}
+
+Spec parse_spec(DocumentLog& log, const YamlNode& node, const Policy& policy) {
+  ObjectReader reader(log, node, "`spec`", kSpecFields);
+  Spec spec;
+  spec.location = log.at(node);
+  spec.description = reader.text("description").value_or("");
+  check_labels(log, reader);
+  if (const YamlNode* entry = reader.find("log")) {
+    ObjectReader(log, *entry, "`log`", kLogFields).text("value");
+  }
+
+  const bool cluster_wide = policy.policy_namespace.empty();
+  const YamlNode* endpoints = reader.find("endpointSelector");
+  const YamlNode* nodes = reader.find("nodeSelector");
+  if (endpoints != nullptr && nodes != nullptr) {
+    log.error(*nodes, "`endpointSelector` and `nodeSelector` in one spec", "keep one of them",
+              "selectors");
+  } else if (endpoints == nullptr && nodes == nullptr) {
+    log.error(node, "a spec needs an `endpointSelector`",
+              "write `endpointSelector: {}` for every pod of the namespace", "missing-field");
+  } else if (nodes != nullptr && !cluster_wide) {
+    log.error(*nodes, "`nodeSelector` is for CiliumClusterwideNetworkPolicy only", "", "selectors");
+  }
+  if (endpoints != nullptr) {
+    spec.subject = parse_selector(log, *endpoints, "`endpointSelector`");
+  }
+  if (nodes != nullptr) {
+    parse_selector(log, *nodes, "`nodeSelector`");
+    spec.host_policy = true;
+    log.warning(*nodes, "policies of nodes are not enforced by weir: this spec selects no pod", "",
+                "host-policy");
+  }
+
+  PeerScope scope{policy.policy_namespace, spec.subject.has_key("reserved:init")};
+  if (!cluster_wide) {
+    std::erase_if(spec.subject.all, [&](const Requirement& one) {
+      const bool forced = one.key == "k8s:" + label::kNamespace;
+      if (forced && one.values != std::vector{policy.policy_namespace}) {
+        log.warning(*endpoints, "a policy applies in its own namespace only",
+                    "the namespace in `endpointSelector` is ignored", "subject-namespace");
+      }
+      return forced && one.op == Requirement::Op::kIn && one.values.size() == 1;
+    });
+    spec.subject.require("k8s:" + label::kNamespace, Requirement::Op::kIn,
+                         {policy.policy_namespace});
+  }
+
+  bool any = false;
+  for (const Section& section : kSections) {
+    const NodeList* rules = reader.list(section.name);
+    if (rules == nullptr || rules->empty()) {
+      continue;
+    }
+    any = true;
+    spec.has[section.direction] = true;
+    int number = 0;
+    for (const auto& item : *rules) {
+      spec.rules.push_back(parse_rule(log, *item, section, scope, ++number));
+    }
+  }
+  if (!any) {
+    log.error(node,
+              "a spec needs at least one rule in `ingress`, `ingressDeny`, `egress` or "
+              "`egressDeny`",
+              "`ingress: [{}]` denies everything", "no-rules");
+  }
+  parse_default_deny(log, reader, spec);
+  return spec;
+}
+
+} // namespace
+
+void parse_cilium_policy(DocumentLog& log, const YamlNode& root, Policy& policy) {
+  ObjectReader reader(log, root, policy.kind, kTopFields);
+  if (const YamlNode* spec = reader.find("spec")) {
+    policy.specs.push_back(parse_spec(log, *spec, policy));
+  }
+  if (const NodeList* specs = reader.list("specs")) {
+    for (const auto& item : *specs) {
+      policy.specs.push_back(parse_spec(log, *item, policy));
+    }
+  } else if (reader.find("spec") == nullptr) {
+    log.error(root, "a policy needs a `spec`", "", "missing-field");
+  }
+}
+
+} // namespace weir::policy

@@ -1,0 +1,236 @@
+// Verdicts: at L3/L4 by walking an endpoint's filters, at L7 by asking the alternatives that the
+// walk found. decide() runs once a connection, the judge functions once a request.
+#include "policy-compiler/runtime/compiled.h"
+
+#include "proxy/base/check.h"
+
+namespace weir::policy {
+namespace {
+
+using Effect = Filter::Effect;
+
+// Which proxy takes a flow that rules of several kinds concern.
+int precedence(L7Protocol protocol) {
+  switch (protocol) {
+  case L7Protocol::kHttp:
+    return 3;
+  case L7Protocol::kTls:
+    return 2;
+  case L7Protocol::kDns:
+    return 1;
+  case L7Protocol::kNone:
+    return 0;
+  }
+  return 0;
+}
+
+struct Matches {
+  const Filter* deny = nullptr;
+  const Filter* plain = nullptr;
+  bool exact_plain = false;
+  bool lets_all_pass = false;
+  std::vector<const Filter*> l7; // kAllowL7 and kDenyL7
+};
+
+L7Decision allowed_by(const RuleRef* rule) { return {true, rule, {}}; }
+L7Decision refused(const FlowDecision& flow, const RuleRef* rule, std::string_view reason) {
+  return {false, rule != nullptr ? rule : flow.rule, reason};
+}
+
+// The judge functions differ in how one L7Rules accepts and in what a miss is called.
+template <typename Accepts, typename Miss>
+L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::string_view denied_as,
+                 Accepts&& accepts, Miss&& miss) {
+  if (flow.verdict != Verdict::kRedirect || flow.protocol != protocol) {
+    return flow.verdict == Verdict::kAllow ? allowed_by(flow.rule)
+                                           : refused(flow, nullptr, "protocol");
+  }
+  for (const L7Rules* denial : flow.denials) {
+    if (accepts(*denial)) {
+      return refused(flow, denial->rule, denied_as);
+    }
+  }
+  if (flow.any) {
+    return allowed_by(flow.rule);
+  }
+  for (const L7Rules* alternative : flow.alternatives) {
+    if (accepts(*alternative)) {
+      return allowed_by(alternative->rule);
+    }
+  }
+  return miss();
+}
+
+} // namespace
+
+IdentitySet& IdentitySet::operator|=(const IdentitySet& other) {
+  for (std::size_t i = 0; i < x_words.size(); ++i) {
+    x_words[i] |= other.x_words[i];
+  }
+  return *this;
+}
+
+IdentitySet& IdentitySet::operator&=(const IdentitySet& other) {
+  for (std::size_t i = 0; i < x_words.size(); ++i) {
+    x_words[i] &= other.x_words[i];
+  }
+  return *this;
+}
+
+IdentitySet& IdentitySet::subtract(const IdentitySet& other) {
+  for (std::size_t i = 0; i < x_words.size(); ++i) {
+    x_words[i] &= ~other.x_words[i];
+  }
+  return *this;
+}
+
+bool NameMatcherList::matches(const DnsName& name) const {
+  return x_every_name || x_literals.contains(name) ||
+         std::any_of(x_patterns.begin(), x_patterns.end(),
+                     [&](const NameMatcher& one) { return one.matches(name); });
+}
+
+FlowDecision CompiledEndpoint::decide(const Flow& flow) const {
+  const auto direction = static_cast<std::size_t>(flow.direction);
+  FlowDecision out;
+  out.rule = rules->data(); // the default deny
+  if (!is_enforced[direction]) {
+    out.verdict = Verdict::kAllow;
+    return out;
+  }
+  const auto known = identities->find(flow.peer);
+  const bool is_known = known != identities->end();
+  Matches matches;
+  for (const Filter& filter : filters[direction]) {
+    if (filter.protocol != 0 &&
+        (filter.protocol != flow.protocol || flow.port < filter.first || flow.port > filter.last)) {
+      continue;
+    }
+    const bool concerns =
+        filter.anybody || (filter.fqdn_mask & flow.fqdn_groups) != 0 ||
+        (filter.identities != nullptr && is_known && filter.identities->test(known->second));
+    if (!concerns) {
+      continue;
+    }
+    switch (filter.effect) {
+    case Effect::kDeny:
+      if (matches.deny == nullptr) {
+        matches.deny = &filter;
+      }
+      break;
+    case Effect::kAllow:
+      if (matches.plain == nullptr) {
+        matches.plain = &filter;
+      }
+      matches.exact_plain = matches.exact_plain || filter.exact_port;
+      break;
+    case Effect::kAllowL7:
+    case Effect::kDenyL7:
+      matches.lets_all_pass =
+          matches.lets_all_pass || (filter.lets_all_pass && filter.effect == Effect::kAllowL7);
+      matches.l7.push_back(&filter);
+      break;
+    }
+  }
+
+  if (matches.deny != nullptr) {
+    out.rule = rules->data() + matches.deny->rule;
+    return out;
+  }
+  if (matches.l7.empty()) {
+    if (matches.plain != nullptr) {
+      out.verdict = Verdict::kAllow;
+      out.rule = rules->data() + matches.plain->rule;
+    }
+    return out;
+  }
+
+  const Filter* deciding = nullptr;
+  for (const Filter* filter : matches.l7) {
+    if (deciding == nullptr ||
+        precedence(filter->l7->protocol) > precedence(deciding->l7->protocol)) {
+      deciding = filter;
+    }
+  }
+  out.verdict = Verdict::kRedirect;
+  out.protocol = deciding->l7->protocol;
+  out.rule = rules->data() + deciding->rule;
+  // The DNS proxy knows nothing but the rules of its own port.
+  out.any = matches.lets_all_pass ||
+            (out.protocol == L7Protocol::kDns ? matches.exact_plain : matches.plain != nullptr);
+  bool unjudged_denial = false;
+  for (const Filter* filter : matches.l7) {
+    if (filter->effect == Effect::kAllowL7) {
+      if (filter->l7->protocol == out.protocol) {
+        out.alternatives.push_back(filter->l7);
+      }
+    } else if (filter->l7->protocol == out.protocol) {
+      out.denials.push_back(filter->l7);
+    } else {
+      unjudged_denial = true;
+      out.rule = rules->data() + filter->rule;
+    }
+  }
+  if (unjudged_denial) { // a denial that this proxy cannot judge refuses everything
+    out.any = false;
+    out.alternatives.clear();
+  }
+  return out;
+}
+
+std::uint64_t CompiledEndpoint::fqdn_groups(const DnsName& name) const {
+  std::uint64_t groups = 0;
+  if (const auto found = fqdn_names.find(name); found != fqdn_names.end()) {
+    groups = found->second;
+  }
+  for (const FqdnPattern& pattern : fqdn_patterns) {
+    if ((pattern.mask & ~groups) != 0 && pattern.matcher.matches(name)) {
+      groups |= pattern.mask;
+    }
+  }
+  return groups;
+}
+
+L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
+  return judge(
+      flow, L7Protocol::kHttp, "denied",
+      [&](const L7Rules& rules) { return rules.http->find(request).has_value(); },
+      [&] {
+        HttpMatcher::Fit best;
+        const RuleRef* rule = nullptr;
+        for (const L7Rules* alternative : flow.alternatives) {
+          const HttpMatcher::Fit fit = alternative->http->nearest(request);
+          if (rule == nullptr || fit.matched > best.matched) {
+            best = fit;
+            rule = alternative->rule;
+          }
+        }
+        return refused(flow, rule, rule != nullptr ? best.failed : "denied");
+      });
+}
+
+L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
+  return judge(
+      flow, L7Protocol::kDns, "denied",
+      [&](const L7Rules& rules) { return rules.dns.matches(name); },
+      [&] {
+        return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
+                       flow.alternatives.empty() ? "denied" : "name");
+      });
+}
+
+L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name) {
+  return judge(
+      flow, L7Protocol::kTls, "denied",
+      [&](const L7Rules& rules) {
+        return name &&
+               std::any_of(rules.server_names.begin(), rules.server_names.end(),
+                           [&](const NameMatcher& one) { return one.matches_server_name(*name); });
+      },
+      [&] {
+        return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
+                       flow.alternatives.empty() ? "denied" : "sni");
+      });
+}
+
+} // namespace weir::policy

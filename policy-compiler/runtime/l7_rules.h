@@ -1,0 +1,43 @@
+// The matchers of one policy rule's L7 part, and the rule that people know it by. Exactly one of
+// the three lists is in use, as `protocol` says.
+#pragma once
+
+#include "policy-compiler/runtime/http_matcher.h"
+#include "policy-compiler/runtime/name_match.h"
+#include "policy-compiler/runtime/program.h"
+
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
+namespace weir::policy {
+
+// Names to be asked for: literals by look-up, patterns one by one.
+class NameMatcherList {
+public:
+  void add(NameMatcher matcher) {
+    if (matcher.is_literal()) {
+      x_literals.insert(matcher.name());
+    } else {
+      x_patterns.push_back(std::move(matcher));
+    }
+  }
+  void add_every_name() { x_every_name = true; }
+  [[nodiscard]] bool matches(const DnsName& name) const;
+
+private:
+  std::unordered_set<DnsName> x_literals;
+  std::vector<NameMatcher> x_patterns;
+  bool x_every_name = false;
+};
+
+class L7Rules {
+public:
+  L7Protocol protocol = L7Protocol::kNone;
+  const RuleRef* rule = nullptr;
+  std::unique_ptr<HttpMatcherList> http;
+  NameMatcherList dns;
+  std::vector<NameMatcher> server_names;
+};
+
+} // namespace weir::policy

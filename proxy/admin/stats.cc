@@ -1,0 +1,454 @@
+#include "proxy/admin/stats.h"
+
+#include "proxy/base/log.h"
+#include "proxy/base/version.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <utility>
+
+namespace weir::admin {
+namespace {
+
+using Labels = std::vector<std::pair<std::string_view, std::string>>;
+
+class Samples {
+public:
+  struct Sample {
+    Labels labels;
+    std::string value;
+  };
+
+  void add(std::uint64_t value, Labels labels = {}) {
+    x_samples.push_back({std::move(labels), std::to_string(value)});
+  }
+  void add_seconds(double value) {
+    std::array<char, 32> text{};
+    const auto end = std::to_chars(text.begin(), text.end(), value, std::chars_format::fixed, 6);
+    x_samples.push_back({{}, std::string(text.data(), end.ptr)});
+  }
+  [[nodiscard]] const std::vector<Sample>& all() const { return x_samples; }
+
+private:
+  std::vector<Sample> x_samples;
+};
+
+constexpr std::array<std::string_view, kAccessVerdicts> kVerdicts = {"allowed", "denied", "audit",
+                                                                     "error"};
+// RFC 1035 §4.1.1, RFC 2136 §2.2.
+constexpr std::array<std::string_view, 16> kRcodes = {
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP",  "REFUSED", "YXDOMAIN", "YXRRSET",
+    "NXRRSET", "NOTAUTH", "NOTZONE",  "RCODE11",  "RCODE12", "RCODE13", "RCODE14",  "RCODE15"};
+
+// Order of Http2Flood.
+constexpr std::array<std::string_view, kHttp2Floods> kHttp2FloodNames = {
+    "reset",    "continuation", "header_block",  "settings",      "ping",
+    "priority", "empty_data",   "window_update", "unknown_frame", "outbound_queue"};
+
+struct CodeName {
+  unsigned code;
+  std::string_view name;
+};
+constexpr CodeName kDropReasons[] = {
+    {WEIR_DROP_POLICY, "policy"},
+    {WEIR_DROP_POLICY_DENY, "policy_deny"},
+    {WEIR_DROP_FQDN_EXPIRED, "fqdn_expired"},
+    {WEIR_DROP_NO_POLICY, "no_policy"},
+    {WEIR_DROP_NO_PROXY, "no_proxy"},
+    {WEIR_DROP_SPOOFED, "spoofed"},
+    {WEIR_DROP_FRAGMENT, "fragment"},
+    {WEIR_DROP_MALFORMED, "malformed"},
+    {WEIR_DROP_EXTENSION, "extension"},
+    {WEIR_DROP_MISSED_REDIRECT, "missed_redirect"},
+    {WEIR_DROP_UNROUTED_MARK, "unrouted_mark"},
+    {WEIR_DROP_CT_FULL, "ct_full"},
+    {WEIR_DROP_TO_NODE_PROXY, "to_node_proxy"},
+};
+constexpr CodeName kPacketVerdicts[] = {
+    {WEIR_COUNT_UNTOUCHED, "untouched"},   {WEIR_COUNT_ALLOWED, "allowed"},
+    {WEIR_COUNT_REDIRECTED, "redirected"}, {WEIR_COUNT_RETURNED, "returned"},
+    {WEIR_COUNT_FROM_PROXY, "from_proxy"},
+};
+
+std::uint64_t total(const StatsInput& in, Counter WorkerMetrics::* counter) {
+  std::uint64_t sum = 0;
+  for (const auto* worker : in.workers) {
+    sum += (worker->*counter).value();
+  }
+  return sum;
+}
+
+template <Counter WorkerMetrics::* counter>
+void plain(const StatsInput& in, Samples& out) {
+  out.add(total(in, counter));
+}
+
+// Opened and closed are read one after the other while connections come and go.
+std::uint64_t still_open(std::uint64_t opened, std::uint64_t closed) {
+  return opened > closed ? opened - closed : 0;
+}
+
+void policies(const StatsInput& in, Samples& out) {
+  std::map<std::pair<std::string, std::string>, std::uint64_t> counts;
+  for (const auto& row : in.view->policies) {
+    ++counts[{row.kind.empty() ? "unknown" : row.kind, row.status}];
+  }
+  for (const auto& [key, count] : counts) {
+    out.add(count, {{"kind", key.first}, {"state", key.second}});
+  }
+}
+
+void policy_loads(const StatsInput& in, Samples& out) {
+  const auto failed = in.view->policy_load_errors;
+  out.add(still_open(in.view->policy_loads, failed), {{"outcome", "success"}});
+  out.add(failed, {{"outcome", "failure"}});
+}
+
+void endpoints(const StatsInput& in, Samples& out) {
+  std::map<std::string, std::uint64_t> counts;
+  for (const auto& row : in.view->endpoints) {
+    ++counts[row.state];
+  }
+  for (const auto& [state, count] : counts) {
+    out.add(count, {{"state", state}});
+  }
+}
+
+void connections(const StatsInput& in, Samples& out) {
+  out.add(total(in, &WorkerMetrics::http_connections_opened), {{"protocol", "http"}});
+  out.add(total(in, &WorkerMetrics::http2_connections_opened), {{"protocol", "http2"}});
+  out.add(total(in, &WorkerMetrics::dns_tcp_connections_opened), {{"protocol", "dns"}});
+}
+
+void active_connections(const StatsInput& in, Samples& out) {
+  out.add(still_open(total(in, &WorkerMetrics::http_connections_opened),
+                     total(in, &WorkerMetrics::http_connections_closed)),
+          {{"protocol", "http"}});
+  out.add(still_open(total(in, &WorkerMetrics::http2_connections_opened),
+                     total(in, &WorkerMetrics::http2_connections_closed)),
+          {{"protocol", "http2"}});
+  out.add(still_open(total(in, &WorkerMetrics::dns_tcp_connections_opened),
+                     total(in, &WorkerMetrics::dns_tcp_connections_closed)),
+          {{"protocol", "dns"}});
+}
+
+void http_requests(const StatsInput& in, Samples& out) {
+  for (std::size_t verdict = 0; verdict < kAccessVerdicts; ++verdict) {
+    for (std::size_t code = 0; code < 600; ++code) {
+      std::uint64_t sum = 0;
+      for (const auto* worker : in.workers) {
+        sum += worker->http_requests[verdict][code].value();
+      }
+      if (sum > 0) {
+        out.add(sum, {{"code", code == 0 ? "none" : std::to_string(code)},
+                      {"verdict", std::string(kVerdicts[verdict])}});
+      }
+    }
+  }
+}
+
+void dns_queries(const StatsInput& in, Samples& out) {
+  for (std::size_t verdict = 0; verdict < kAccessVerdicts; ++verdict) {
+    std::uint64_t sum = 0;
+    for (const auto* worker : in.workers) {
+      sum += worker->dns_queries[verdict].value();
+    }
+    out.add(sum, {{"verdict", std::string(kVerdicts[verdict])}});
+  }
+}
+
+void dns_responses(const StatsInput& in, Samples& out) {
+  for (std::size_t rcode = 0; rcode < kRcodes.size(); ++rcode) {
+    std::uint64_t sum = 0;
+    for (const auto* worker : in.workers) {
+      sum += worker->dns_responses[rcode].value();
+    }
+    if (sum > 0) {
+      out.add(sum, {{"rcode", std::string(kRcodes[rcode])}});
+    }
+  }
+}
+
+void fqdn_names(const StatsInput& in, Samples& out) {
+  std::set<std::string_view> names;
+  for (const auto& row : in.fqdn) {
+    names.insert(row.name);
+  }
+  out.add(names.size());
+}
+
+void fqdn_ips(const StatsInput& in, Samples& out) {
+  std::set<std::string_view> addresses;
+  for (const auto& row : in.fqdn) {
+    addresses.insert(row.address);
+  }
+  out.add(addresses.size());
+}
+
+void http2_floods(const StatsInput& in, Samples& out) {
+  for (std::size_t kind = 0; kind < kHttp2Floods; ++kind) {
+    std::uint64_t sum = 0;
+    for (const auto* worker : in.workers) {
+      sum += worker->http2_floods[kind].value();
+    }
+    out.add(sum, {{"kind", std::string(kHttp2FloodNames[kind])}});
+  }
+}
+
+void drops(const StatsInput& in, Samples& out) {
+  if (!in.bpf) {
+    return;
+  }
+  for (const auto& [reason, name] : kDropReasons) {
+    out.add(in.bpf->drops[weir_drop_index(reason, WEIR_INGRESS)],
+            {{"reason", std::string(name)}, {"direction", "ingress"}});
+    out.add(in.bpf->drops[weir_drop_index(reason, WEIR_EGRESS)],
+            {{"reason", std::string(name)}, {"direction", "egress"}});
+  }
+}
+
+void packets(const StatsInput& in, Samples& out) {
+  if (!in.bpf) {
+    return;
+  }
+  for (const auto& [verdict, name] : kPacketVerdicts) {
+    out.add(in.bpf->packets[verdict], {{"verdict", std::string(name)}});
+  }
+}
+
+void events_lost(const StatsInput& in, Samples& out) {
+  out.add(total(in, &WorkerMetrics::access_log_lost), {{"source", "access_log"}});
+  if (in.bpf) {
+    out.add(in.bpf->packets[WEIR_COUNT_EVENTS_LOST], {{"source", "bpf"}});
+  }
+}
+
+void map_entries(const StatsInput& in, Samples& out) {
+  for (const auto& map : in.maps) {
+    out.add(map.entries, {{"map", map.name}});
+  }
+}
+
+void map_capacity(const StatsInput& in, Samples& out) {
+  for (const auto& map : in.maps) {
+    out.add(map.capacity, {{"map", map.name}});
+  }
+}
+
+double seconds_since_epoch(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+void cpu_seconds(const StatsInput& /*in*/, Samples& out) {
+  rusage usage{};
+  if (getrusage(RUSAGE_SELF, &usage) == 0) {
+    out.add_seconds(static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                    static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6);
+  }
+}
+
+void resident_memory(const StatsInput& /*in*/, Samples& out) {
+  std::uint64_t all_pages = 0, resident_pages = 0;
+  if (std::ifstream("/proc/self/statm") >> all_pages >> resident_pages) {
+    out.add(resident_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)));
+  }
+}
+
+void open_fds(const StatsInput& /*in*/, Samples& out) {
+  std::error_code failed;
+  std::uint64_t count = 0;
+  for (std::filesystem::directory_iterator at("/proc/self/fd", failed), end; !failed && at != end;
+       at.increment(failed)) {
+    ++count;
+  }
+  if (!failed && count > 0) {
+    out.add(count - 1); // not the one that reads the folder
+  }
+}
+
+void max_fds(const StatsInput& /*in*/, Samples& out) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    out.add(limit.rlim_cur);
+  }
+}
+
+struct Metric {
+  std::string_view name;
+  std::string_view type;
+  std::string_view help;
+  void (*collect)(const StatsInput&, Samples&);
+};
+
+constexpr std::string_view kCounter = "counter";
+constexpr std::string_view kGauge = "gauge";
+
+constexpr Metric kMetrics[] = {
+    {"weir_build_info", kGauge, "The version that runs; always 1.",
+     +[](const StatsInput& /*in*/, Samples& out) {
+       out.add(1, {{"version", std::string(version())}});
+     }},
+    {"weir_workers", kGauge, "Threads that carry traffic.",
+     +[](const StatsInput& in, Samples& out) { out.add(in.workers.size()); }},
+    {"weir_policies", kGauge, "Policy documents by kind and what became of them.", policies},
+    {"weir_policy_revision", kGauge, "Number of the policy program in force.",
+     +[](const StatsInput& in, Samples& out) { out.add(in.view->revision); }},
+    {"weir_policy_loaded_timestamp_seconds", kGauge, "When the policies in force were loaded.",
+     +[](const StatsInput& in, Samples& out) {
+       out.add_seconds(seconds_since_epoch(in.view->loaded_at));
+     }},
+    {"weir_policy_loads_total", kCounter, "Reads of the policy folder.", policy_loads},
+    {"weir_endpoints", kGauge, "Known pods by state.", endpoints},
+    {"weir_connections_total", kCounter, "TCP connections that clients opened.", connections},
+    {"weir_connections_active", kGauge, "TCP connections of clients that are open.",
+     active_connections},
+    {"weir_connections_refused_total", kCounter,
+     "Connections for which no endpoint or policy is known.",
+     plain<&WorkerMetrics::connections_refused>},
+    {"weir_http_requests_total", kCounter, "HTTP requests by status code answered and verdict.",
+     http_requests},
+    {"weir_http_received_bytes_total", kCounter, "Bytes of HTTP that clients sent.",
+     plain<&WorkerMetrics::http_bytes_in>},
+    {"weir_http_sent_bytes_total", kCounter, "Bytes of HTTP sent to clients.",
+     plain<&WorkerMetrics::http_bytes_out>},
+    {"weir_http_parse_errors_total", kCounter, "Requests refused because of their form.",
+     plain<&WorkerMetrics::http_parse_errors>},
+    {"weir_http2_floods_total", kCounter, "HTTP/2 connections ended because of a flood.",
+     http2_floods},
+    {"weir_http2_protocol_errors_total", kCounter,
+     "HTTP/2 connections of clients ended for another violation.",
+     plain<&WorkerMetrics::http2_protocol_errors>},
+    {"weir_http2_stalls_total", kCounter,
+     "HTTP/2 streams and connections ended because the client did not read.",
+     plain<&WorkerMetrics::http2_stalls>},
+    {"weir_http2_policy_resets_total", kCounter,
+     "Running HTTP/2 streams ended by a change of policy.",
+     plain<&WorkerMetrics::http2_policy_resets>},
+    {"weir_upstream_connections_total", kCounter, "Connections opened to servers.",
+     plain<&WorkerMetrics::upstream_connections_opened>},
+    {"weir_upstream_connect_failures_total", kCounter, "Connections to servers that failed.",
+     plain<&WorkerMetrics::upstream_connect_failures>},
+    {"weir_upstream_protocol_errors_total", kCounter,
+     "Answers of servers refused because of their form.",
+     plain<&WorkerMetrics::upstream_protocol_errors>},
+    {"weir_dns_queries_total", kCounter, "DNS queries by verdict.", dns_queries},
+    {"weir_dns_responses_total", kCounter, "DNS answers sent by response code.", dns_responses},
+    {"weir_dns_upstream_timeouts_total", kCounter,
+     "Queries that the server did not answer in time.",
+     plain<&WorkerMetrics::dns_upstream_timeouts>},
+    {"weir_dns_malformed_total", kCounter, "Messages from clients that are no query.",
+     plain<&WorkerMetrics::dns_malformed>},
+    {"weir_dns_mismatched_total", kCounter, "Answers dropped: of another question, id or server.",
+     plain<&WorkerMetrics::dns_mismatched>},
+    {"weir_dns_learned_total", kCounter, "Addresses learned from answers.",
+     plain<&WorkerMetrics::dns_learned>},
+    {"weir_dns_learn_refused_total", kCounter,
+     "Addresses in answers that may not be learned: of a refused range or off the CNAME chain.",
+     plain<&WorkerMetrics::dns_learn_refused>},
+    {"weir_dns_learn_failed_total", kCounter,
+     "Answers held back because the kernel refused what was learned.",
+     plain<&WorkerMetrics::dns_learn_failed>},
+    {"weir_fqdn_names", kGauge, "Names whose addresses are known.", fqdn_names},
+    {"weir_fqdn_ips", kGauge, "Addresses learned from DNS.", fqdn_ips},
+    {"weir_drops_total", kCounter, "Packets dropped by reason, as seen from the pod.", drops},
+    {"weir_packets_total", kCounter, "Packets let through or handed to the proxy.", packets},
+    {"weir_events_lost_total", kCounter, "Records for which a buffer had no room.", events_lost},
+    {"weir_bpf_readable", kGauge, "1 when the kernel's counters could be read, else 0.",
+     +[](const StatsInput& in, Samples& out) { out.add(in.bpf.has_value() ? 1 : 0); }},
+    {"weir_bpf_map_entries", kGauge, "Entries in use.", map_entries},
+    {"weir_bpf_map_capacity", kGauge, "Entries that fit.", map_capacity},
+    {"process_cpu_seconds_total", kCounter, "User and system time.", cpu_seconds},
+    {"process_resident_memory_bytes", kGauge, "Resident memory.", resident_memory},
+    {"process_open_fds", kGauge, "Open file descriptors.", open_fds},
+    {"process_max_fds", kGauge, "Limit of open file descriptors.", max_fds},
+    {"process_start_time_seconds", kGauge, "When the process started, since the epoch.",
+     +[](const StatsInput& in, Samples& out) {
+       out.add_seconds(seconds_since_epoch(in.started_at));
+     }},
+};
+
+void append_escaped(std::string_view text, bool quotes, std::string& out) {
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\\' || (quotes && c == '"')) {
+      out.push_back('\\');
+      out.push_back(c);
+    } else {
+      out.push_back(c);
+    }
+  }
+}
+
+} // namespace
+
+StatsInput take_stats(Source& source, std::chrono::system_clock::time_point started_at) {
+  StatsInput input;
+  input.view = source.view();
+  input.workers = source.worker_metrics();
+  input.fqdn = source.fqdn();
+  input.bpf = source.bpf_counters();
+  input.maps = source.bpf_map_use();
+  input.started_at = started_at;
+  if (!input.bpf) {
+    log::debug("stats: {}", input.bpf.error().text());
+  }
+  return input;
+}
+
+std::string stats_text(const StatsInput& input) {
+  std::string text;
+  for (const auto& metric : kMetrics) {
+    Samples samples;
+    metric.collect(input, samples);
+    for (const auto& sample : samples.all()) {
+      text += metric.name;
+      for (const auto& [label, value] : sample.labels) {
+        text += ".";
+        text += label;
+        text += ".";
+        append_escaped(value, false, text);
+      }
+      text += ": " + sample.value + "\n";
+    }
+  }
+  return text;
+}
+
+std::string stats_prometheus(const StatsInput& input) {
+  std::string text;
+  for (const auto& metric : kMetrics) {
+    Samples samples;
+    metric.collect(input, samples);
+    if (samples.all().empty()) {
+      continue;
+    }
+    text += "# HELP " + std::string(metric.name) + " ";
+    append_escaped(metric.help, false, text);
+    text += "\n# TYPE " + std::string(metric.name) + " " + std::string(metric.type) + "\n";
+    for (const auto& sample : samples.all()) {
+      text += metric.name;
+      char before = '{';
+      for (const auto& [label, value] : sample.labels) {
+        text.push_back(std::exchange(before, ','));
+        text += label;
+        text += "=\"";
+        append_escaped(value, true, text);
+        text.push_back('"');
+      }
+      text += sample.labels.empty() ? " " : "} ";
+      text += sample.value + "\n";
+    }
+  }
+  return text;
+}
+
+} // namespace weir::admin

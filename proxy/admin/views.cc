@@ -1,0 +1,180 @@
+#include "proxy/admin/views.h"
+
+#include "proxy/base/rfc3339.h"
+#include "proxy/base/version.h"
+
+#include <boost/json.hpp>
+
+#include <map>
+
+namespace weir::admin {
+namespace {
+
+namespace json = boost::json;
+
+json::array texts_json(const std::vector<std::string>& texts) {
+  json::array array;
+  for (const auto& text : texts) {
+    array.emplace_back(text);
+  }
+  return array;
+}
+
+json::object labels_json(const policy::Labels& labels) {
+  json::object object;
+  for (const auto& [key, value] : labels) {
+    object[key] = value;
+  }
+  return object;
+}
+
+std::string_view protocol_name(config::ListenerProtocol protocol) {
+  switch (protocol) {
+  case config::ListenerProtocol::kHttp:
+    return "http";
+  case config::ListenerProtocol::kDns:
+    return "dns";
+  case config::ListenerProtocol::kTcp:
+    return "tcp";
+  }
+  return "";
+}
+
+} // namespace
+
+json::value policies_json(const View& view) {
+  json::array rows;
+  for (const auto& row : view.policies) {
+    rows.push_back({{"kind", row.kind},
+                    {"namespace", row.policy_namespace},
+                    {"name", row.name},
+                    {"file", row.file},
+                    {"status", row.status},
+                    {"message", row.message}});
+  }
+  return rows;
+}
+
+json::value endpoints_json(const View& view) {
+  json::array rows;
+  for (const auto& row : view.endpoints) {
+    rows.push_back({{"namespace", row.endpoint_namespace},
+                    {"name", row.name},
+                    {"identity", row.identity},
+                    {"labels", labels_json(row.labels)},
+                    {"ips", texts_json(row.ips)},
+                    {"interface", row.interface},
+                    {"policies", texts_json(row.policies)},
+                    {"state", row.state}});
+  }
+  return rows;
+}
+
+json::value listeners_json(const View& view) {
+  json::array rows;
+  for (const auto& row : view.listeners) {
+    rows.push_back({{"name", row.name},
+                    {"type", row.type},
+                    {"address", row.address},
+                    {"protocol", row.protocol}});
+  }
+  return rows;
+}
+
+json::value identities_json(const View& view) {
+  struct Row {
+    const policy::Labels* labels = nullptr;
+    json::array endpoints;
+  };
+  std::map<std::uint32_t, Row> by_identity;
+  for (const auto& endpoint : view.endpoints) {
+    Row& row = by_identity[endpoint.identity];
+    row.labels = &endpoint.labels;
+    row.endpoints.push_back(json::string(endpoint.endpoint_namespace + "/" + endpoint.name));
+  }
+  json::array rows;
+  for (auto& [identity, row] : by_identity) {
+    rows.push_back({{"identity", identity},
+                    {"labels", labels_json(*row.labels)},
+                    {"endpoints", std::move(row.endpoints)}});
+  }
+  return rows;
+}
+
+json::value fqdn_json(const std::vector<FqdnRow>& fqdn) {
+  json::array rows;
+  for (const auto& row : fqdn) {
+    rows.push_back({{"pod", row.pod},
+                    {"name", row.name},
+                    {"address", row.address},
+                    {"ttl", row.ttl},
+                    {"expires_at", rfc3339(row.expires_at)}});
+  }
+  return rows;
+}
+
+json::value config_json(const config::Config& config, const View& view) {
+  json::array listeners;
+  for (const auto& listener : config.listeners) {
+    listeners.push_back(
+        {{"name", listener.name},
+         {"type", "static"},
+         {"address", listener.address.to_string()},
+         {"upstream", listener.upstream.to_string()},
+         {"protocol", protocol_name(listener.protocol)},
+         {"direction",
+          listener.direction == config::ListenerDirection::kIngress ? "ingress" : "egress"},
+         {"endpoint", listener.endpoint},
+         {"peer", listener.peer},
+         {"port", listener.port}});
+  }
+  const json::object values = {
+      {"node", {{"name", config.node.name}}},
+      {"policies", {{"directory", config.policies.directory}}},
+      {"endpoints", {{"file", config.endpoints.file}}},
+      {"state", {{"directory", config.state.directory}}},
+      {"workers", config.workers},
+      {"redirect",
+       {{"mode", config.redirect.mode == config::RedirectMode::kBpf ? "bpf" : "none"},
+        {"bpffs", config.redirect.bpffs}}},
+      {"admin", {{"address", config.admin.to_string()}}},
+      {"metrics", {{"address", config.metrics.to_string()}}},
+      {"access_log", {{"path", config.access_log.path}, {"format", "json"}}},
+      {"http",
+       {{"max_head_bytes", config.http.max_head},
+        {"max_target_bytes", config.http.max_target},
+        {"max_headers", config.http.max_headers},
+        {"head_timeout_seconds", config.http.head_timeout.count()},
+        {"idle_timeout_seconds", config.http.idle_timeout.count()},
+        {"connect_timeout_seconds", config.http.connect_timeout.count()}}},
+      {"dns",
+       {{"upstream_timeout_ms", config.dns.upstream_timeout.count()},
+        {"min_ttl_seconds", config.dns.min_ttl.count()},
+        {"grace_seconds", config.dns.grace.count()}}},
+      {"drain_timeout_seconds", config.drain_timeout.count()},
+      {"listeners", std::move(listeners)}};
+  return {{"config", values},
+          {"policy_revision", view.revision},
+          {"policies_loaded_at", rfc3339(view.loaded_at)}};
+}
+
+json::value server_json(const config::Config& config, const View& view, const Readiness& readiness,
+                        std::chrono::system_clock::time_point started_at) {
+  const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::system_clock::now() - started_at);
+  return {{"version", version()},
+          {"state", readiness.ready ? "LIVE" : "NOT_READY"},
+          {"reason", readiness.reason},
+          {"node", config.node.name},
+          {"redirect_mode", config.redirect.mode == config::RedirectMode::kBpf ? "bpf" : "none"},
+          {"abi_version", WEIR_ABI_VERSION},
+          {"workers", config.workers},
+          {"uptime_seconds", uptime.count()},
+          {"started_at", rfc3339(started_at)},
+          {"policy_revision", view.revision},
+          {"policies_loaded_at", rfc3339(view.loaded_at)},
+          {"policy_loads", view.policy_loads},
+          {"policy_load_errors", view.policy_load_errors}};
+}
+
+} // namespace weir::admin

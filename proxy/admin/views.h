@@ -1,0 +1,26 @@
+// Rows of the model as JSON. Names of keys are a contract with people's scripts: keys may be added,
+// never renamed or removed. Admin thread.
+#pragma once
+
+#include "proxy/admin/model.h"
+#include "proxy/config/config.h"
+
+#include <boost/json/value.hpp>
+
+#include <chrono>
+
+namespace weir::admin {
+
+[[nodiscard]] boost::json::value policies_json(const View& view);
+[[nodiscard]] boost::json::value endpoints_json(const View& view);
+[[nodiscard]] boost::json::value listeners_json(const View& view);
+// The identities of known pods, each once.
+[[nodiscard]] boost::json::value identities_json(const View& view);
+[[nodiscard]] boost::json::value fqdn_json(const std::vector<FqdnRow>& rows);
+// The configuration in force, defaults filled in. It has no secrets to leave out.
+[[nodiscard]] boost::json::value config_json(const config::Config& config, const View& view);
+[[nodiscard]] boost::json::value server_json(const config::Config& config, const View& view,
+                                             const Readiness& readiness,
+                                             std::chrono::system_clock::time_point started_at);
+
+} // namespace weir::admin

@@ -1,0 +1,324 @@
+#include "proxy/config/config_loader.h"
+
+#include "proxy/base/file.h"
+#include "redirect-bpf/abi/weir_abi.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <type_traits>
+#include <variant>
+
+namespace weir::config {
+namespace {
+
+constexpr std::uint64_t kKiB = 1024;
+constexpr std::uint64_t kMiB = 1024 * kKiB;
+constexpr std::uint64_t kHour = 3600;
+constexpr std::size_t kMaxFile = kMiB;
+
+constexpr std::pair<std::string_view, RedirectMode> kRedirectModes[] = {
+    {"bpf", RedirectMode::kBpf}, {"none", RedirectMode::kNone}};
+constexpr std::pair<std::string_view, ListenerProtocol> kProtocols[] = {
+    {"http", ListenerProtocol::kHttp},
+    {"dns", ListenerProtocol::kDns},
+    {"tcp", ListenerProtocol::kTcp}};
+constexpr std::pair<std::string_view, ListenerDirection> kDirections[] = {
+    {"ingress", ListenerDirection::kIngress}, {"egress", ListenerDirection::kEgress}};
+
+struct OnlyJson {};
+constexpr std::pair<std::string_view, OnlyJson> kFormats[] = {{"json", {}}};
+constexpr std::pair<std::string_view, OnlyJson> kListenerTypes[] = {{"static", {}}};
+
+// Where in Config a key's value goes; the type says how it is read.
+template <typename T>
+using Member = T& (*)(Config&);
+using Target = std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
+                            Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
+                            Member<SocketAddress>, Member<RedirectMode>, OnlyJson>;
+
+// Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
+// none.
+struct Key {
+  std::string_view section; // empty: at the top
+  std::string_view name;
+  Target target;
+  std::uint64_t least = 0, most = 0;
+};
+
+constexpr Key kKeys[] = {
+    {"", "workers", +[](Config& c) -> std::uint32_t& { return c.workers; }, 0, WEIR_MAX_WORKERS},
+    {"", "drainTimeout", +[](Config& c) -> std::chrono::seconds& { return c.drain_timeout; }, 1,
+     kHour},
+    {"node", "name", +[](Config& c) -> std::string& { return c.node.name; }},
+    {"policies", "directory", +[](Config& c) -> std::string& { return c.policies.directory; }},
+    {"endpoints", "file", +[](Config& c) -> std::string& { return c.endpoints.file; }},
+    {"state", "directory", +[](Config& c) -> std::string& { return c.state.directory; }},
+    {"redirect", "mode", +[](Config& c) -> RedirectMode& { return c.redirect.mode; }},
+    {"redirect", "bpffs", +[](Config& c) -> std::string& { return c.redirect.bpffs; }},
+    {"admin", "address", +[](Config& c) -> SocketAddress& { return c.admin; }},
+    {"metrics", "address", +[](Config& c) -> SocketAddress& { return c.metrics; }},
+    {"accessLog", "path", +[](Config& c) -> std::string& { return c.access_log.path; }},
+    {"accessLog", "format", OnlyJson{}},
+    {"http", "maxHead", +[](Config& c) -> ByteCount& { return c.http.max_head; }, kKiB, kMiB},
+    {"http", "maxTarget", +[](Config& c) -> ByteCount& { return c.http.max_target; }, 64, kMiB},
+    {"http", "maxHeaders", +[](Config& c) -> std::uint32_t& { return c.http.max_headers; }, 1,
+     10'000},
+    {"http", "headTimeout", +[](Config& c) -> std::chrono::seconds& { return c.http.head_timeout; },
+     1, kHour},
+    {"http", "idleTimeout", +[](Config& c) -> std::chrono::seconds& { return c.http.idle_timeout; },
+     1, 24 * kHour},
+    {"http", "connectTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.http.connect_timeout; }, 1, kHour},
+    {"dns", "upstreamTimeout",
+     +[](Config& c) -> std::chrono::milliseconds& { return c.dns.upstream_timeout; }, 1, 60'000},
+    {"dns", "minTtl", +[](Config& c) -> std::chrono::seconds& { return c.dns.min_ttl; }, 1,
+     24 * kHour},
+    {"dns", "grace", +[](Config& c) -> std::chrono::seconds& { return c.dns.grace; }, 1,
+     24 * kHour},
+};
+
+std::string bound_text(std::uint64_t bound, std::uint32_t /*kind*/) {
+  return std::to_string(bound);
+}
+std::string bound_text(std::uint64_t bound, YamlBytes /*kind*/) {
+  if (bound >= kMiB && bound % kMiB == 0) {
+    return std::to_string(bound / kMiB) + "MiB";
+  }
+  return bound % kKiB == 0 ? std::to_string(bound / kKiB) + "KiB" : std::to_string(bound) + "B";
+}
+std::string bound_text(std::uint64_t bound, std::chrono::seconds /*kind*/) {
+  return bound % kHour == 0 ? std::to_string(bound / kHour) + "h" : std::to_string(bound) + "s";
+}
+std::string bound_text(std::uint64_t bound, std::chrono::milliseconds /*kind*/) {
+  return bound % 1000 == 0 ? std::to_string(bound / 1000) + "s" : std::to_string(bound) + "ms";
+}
+
+std::uint64_t count_of(std::uint32_t value) { return value; }
+std::uint64_t count_of(YamlBytes value) { return value.count; }
+template <typename Ratio>
+std::uint64_t count_of(std::chrono::duration<std::int64_t, Ratio> value) {
+  return static_cast<std::uint64_t>(value.count());
+}
+
+std::string in_quotes(const YamlFields& fields, std::string_view key) {
+  return "`" + fields.path_of(key) + "`";
+}
+
+template <typename T>
+std::optional<T> bounded(YamlFields& fields, const Key& key) {
+  const auto value = fields.find<T>(key.name);
+  if (value && (count_of(*value) < key.least || count_of(*value) > key.most)) {
+    fields.error(key.name, in_quotes(fields, key.name) + " must be from " +
+                               bound_text(key.least, T{}) + " to " + bound_text(key.most, T{}));
+    return std::nullopt;
+  }
+  return value;
+}
+
+template <typename T>
+std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
+  if constexpr (std::is_same_v<T, ByteCount>) {
+    const auto bytes = bounded<YamlBytes>(fields, key);
+    return bytes ? std::optional(bytes->count) : std::nullopt;
+  } else if constexpr (std::is_same_v<T, RedirectMode>) {
+    return fields.choice<RedirectMode>(key.name, kRedirectModes);
+  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress>) {
+    return fields.find<T>(key.name);
+  } else {
+    return bounded<T>(fields, key);
+  }
+}
+
+struct ReadKey {
+  Config& config;
+  YamlFields& fields;
+  const Key& key;
+
+  void operator()(OnlyJson /*target*/) const {
+    static_cast<void>(fields.choice<OnlyJson>(key.name, kFormats));
+  }
+  template <typename T>
+  void operator()(Member<T> member) const {
+    if (auto value = value_of(fields, key, member)) {
+      member(config) = std::move(*value);
+    }
+  }
+};
+
+// --- what must hold beyond a single value
+
+void check_port(YamlFields& fields, std::string_view key, const SocketAddress& address) {
+  if (address.port == 0) {
+    fields.error(key, "the port of " + in_quotes(fields, key) + " must not be 0");
+  }
+}
+
+bool is_loopback(const IpAddress& ip) {
+  static const IpPrefix kV4 = *IpPrefix::parse("127.0.0.0/8");
+  static const IpPrefix kV6 = *IpPrefix::parse("::1/128");
+  return kV4.contains(ip) || kV6.contains(ip);
+}
+
+void check_section(const Config& config, std::string_view section, YamlFields& fields) {
+  if (section == "admin") {
+    check_port(fields, "address", config.admin);
+    // Whoever reaches it may drain and end the process: there is no log-in.
+    if (!is_loopback(config.admin.ip)) {
+      fields.error("address", "`admin.address` must be a loopback address",
+                   "what others may read is served on `metrics.address`");
+    }
+  } else if (section == "metrics") {
+    check_port(fields, "address", config.metrics);
+  } else if (section == "redirect") {
+    const std::string& path = config.redirect.bpffs;
+    // The kernel refuses pins whose path has a dot.
+    if (path.front() != '/' || path.find('.') != std::string::npos) {
+      fields.error("bpffs", "`redirect.bpffs` must be an absolute path without dots");
+    }
+  }
+}
+
+bool is_full_name(std::string_view text) {
+  const auto slash = text.find('/');
+  return slash != std::string_view::npos && slash > 0 && slash + 1 < text.size() &&
+         text.find('/', slash + 1) == std::string_view::npos;
+}
+
+StaticListener read_listener(YamlFields& fields) {
+  StaticListener listener;
+  listener.name = fields.required<std::string>("name").value_or("");
+  static_cast<void>(fields.choice<OnlyJson>("type", kListenerTypes));
+  if (const auto address = fields.required<SocketAddress>("address")) {
+    check_port(fields, "address", *address);
+    listener.address = *address;
+  }
+  if (const auto upstream = fields.required<SocketAddress>("upstream")) {
+    check_port(fields, "upstream", *upstream);
+    listener.upstream = *upstream;
+  }
+  if (fields.require("protocol")) {
+    listener.protocol =
+        fields.choice<ListenerProtocol>("protocol", kProtocols).value_or(ListenerProtocol::kHttp);
+  }
+  if (fields.require("direction")) {
+    listener.direction = fields.choice<ListenerDirection>("direction", kDirections)
+                             .value_or(ListenerDirection::kIngress);
+  }
+  listener.endpoint = fields.required<std::string>("endpoint").value_or("");
+  if (!listener.endpoint.empty() && !is_full_name(listener.endpoint)) {
+    fields.error("endpoint", in_quotes(fields, "endpoint") + " must be namespace/name");
+  }
+  listener.peer = fields.required<std::string>("peer").value_or("");
+  if (listener.peer.find('/') != std::string::npos && !is_full_name(listener.peer)) {
+    fields.error("peer",
+                 in_quotes(fields, "peer") + " must be namespace/name, an address or an entity");
+  }
+  if (const auto port = fields.find<std::uint16_t>("port")) {
+    if (*port == 0) {
+      fields.error("port", in_quotes(fields, "port") + " must not be 0",
+                   "leave it out to have the upstream's");
+    }
+    listener.port = *port;
+  } else {
+    listener.port = listener.upstream.port;
+  }
+  fields.finish();
+  return listener;
+}
+
+void read_listeners(Config& config, YamlFields& root) {
+  for (YamlFields& fields : root.mappings("listeners")) {
+    StaticListener listener = read_listener(fields);
+    for (const auto& earlier : config.listeners) {
+      if (!listener.name.empty() && earlier.name == listener.name) {
+        fields.error("name", "a second listener named `" + listener.name + "`");
+      }
+      if (listener.address.port != 0 && earlier.address == listener.address) {
+        fields.error("address", "`" + earlier.name + "` listens on " +
+                                    listener.address.to_string() + " already");
+      }
+    }
+    if (listener.address == config.admin || listener.address == config.metrics) {
+      fields.error("address", "weir's own admin or metrics address");
+    }
+    config.listeners.push_back(std::move(listener));
+  }
+}
+
+// --- defaults that the machine decides
+
+std::string host_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 && name.front() != '\0' ? name.data()
+                                                                                : "localhost";
+}
+
+// Cores that this process may run on: fewer than the machine has in a container with a cpuset.
+std::uint32_t cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return static_cast<std::uint32_t>(std::clamp(count, 1, WEIR_MAX_WORKERS));
+}
+
+Config defaults() {
+  Config config;
+  config.node.name = host_name();
+  config.admin = *SocketAddress::parse("127.0.0.1:9931");
+  config.metrics = *SocketAddress::parse("0.0.0.0:9932");
+  return config;
+}
+
+} // namespace
+
+LoadedConfig parse_config(std::string file, const std::string& text) {
+  YamlDocument document(std::move(file), text);
+  Config config = defaults();
+  YamlFields root = document.root();
+  for (const Key* key = std::begin(kKeys); key != std::end(kKeys);) {
+    const auto section = key->section;
+    const auto read_section = [&](YamlFields& fields) {
+      for (; key != std::end(kKeys) && key->section == section; ++key) {
+        std::visit(ReadKey{config, fields, *key}, key->target);
+      }
+    };
+    if (section.empty()) {
+      read_section(root);
+      continue;
+    }
+    YamlFields fields = root.mapping(section);
+    read_section(fields);
+    check_section(config, section, fields);
+    fields.finish();
+  }
+  if (config.admin == config.metrics) {
+    root.error("metrics", "`admin.address` and `metrics.address` are the same");
+  }
+  read_listeners(config, root);
+  root.finish();
+  if (config.workers == 0) {
+    config.workers = cores();
+  }
+  LoadedConfig loaded;
+  loaded.errors = document.errors();
+  if (loaded.errors.empty()) {
+    loaded.config = ValidatedConfig(std::move(config));
+  }
+  return loaded;
+}
+
+LoadedConfig load_config(const std::string& path) {
+  const auto text = read_file(path, kMaxFile);
+  if (!text) {
+    LoadedConfig failed;
+    failed.errors.push_back({path, 0, 0, text.error().code.message(), ""});
+    return failed;
+  }
+  return parse_config(path, *text);
+}
+
+} // namespace weir::config

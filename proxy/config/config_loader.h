@@ -1,0 +1,36 @@
+// weir.yaml → ValidatedConfig: the only place where the configuration is read, and the only one
+// that can make a ValidatedConfig. Every key has a default; an unknown or duplicate key and a value
+// that cannot work are errors with their place, all of them at once. Start-up thread.
+#pragma once
+
+#include "proxy/config/config.h"
+#include "proxy/config/yaml_fields.h"
+
+#include <optional>
+#include <string>
+
+namespace weir::config {
+
+class ValidatedConfig {
+public:
+  [[nodiscard]] const Config& operator*() const { return x_config; }
+  [[nodiscard]] const Config* operator->() const { return &x_config; }
+
+private:
+  friend struct LoadedConfig parse_config(std::string file, const std::string& text);
+  explicit ValidatedConfig(Config config) : x_config(std::move(config)) {}
+
+  Config x_config;
+};
+
+// Exactly one of the two is there.
+struct LoadedConfig {
+  std::optional<ValidatedConfig> config;
+  YamlErrors errors;
+};
+
+// `file` is only named in errors.
+[[nodiscard]] LoadedConfig parse_config(std::string file, const std::string& text);
+[[nodiscard]] LoadedConfig load_config(const std::string& path);
+
+} // namespace weir::config

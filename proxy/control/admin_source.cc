@@ -1,0 +1,86 @@
+#include "proxy/control/admin_source.h"
+
+#include <boost/asio/post.hpp>
+
+#include <condition_variable>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+namespace weir::control {
+namespace {
+
+constexpr std::chrono::seconds kSignOfLife{1};
+
+// Counts the workers that answered. Shared with them, since a slow one answers after we left.
+struct RollCall {
+  std::mutex mutex;
+  std::condition_variable answered;
+  std::size_t missing = 0;
+};
+
+} // namespace
+
+AdminSource::AdminSource(boost::asio::io_context& control, const Controller& controller,
+                         const dns::FqdnCache& fqdn_cache, redirect::Redirector& redirector,
+                         std::vector<runtime::Worker*> workers, Wishes wishes)
+    : x_control(control), x_controller(controller), x_fqdn_cache(fqdn_cache),
+      x_redirector(redirector), x_workers(std::move(workers)), x_wishes(std::move(wishes)) {}
+
+std::shared_ptr<const admin::View> AdminSource::view() const { return x_controller.view(); }
+
+std::vector<admin::FqdnRow> AdminSource::fqdn() const {
+  std::unordered_map<policy::EndpointId, std::string> names;
+  for (const auto& row : view()->endpoints) {
+    names.emplace(row.id, row.endpoint_namespace + "/" + row.name);
+  }
+  std::vector<admin::FqdnRow> rows;
+  for (const auto& learned : x_fqdn_cache.entries()) {
+    std::string name = learned.name.to_text();
+    if (name.size() > 1) {
+      name.pop_back(); // people write names without the root's dot
+    }
+    const auto pod = names.find(learned.endpoint);
+    rows.push_back({pod == names.end() ? "" : pod->second, std::move(name),
+                    learned.address.to_string(), learned.ttl, learned.expires});
+  }
+  return rows;
+}
+
+admin::Readiness AdminSource::readiness() {
+  if (auto reason = x_controller.not_ready(); !reason.empty()) {
+    return {false, std::move(reason)};
+  }
+  const auto roll_call = std::make_shared<RollCall>();
+  roll_call->missing = x_workers.size();
+  for (runtime::Worker* worker : x_workers) {
+    worker->post([roll_call] {
+      const std::lock_guard lock(roll_call->mutex);
+      --roll_call->missing;
+      roll_call->answered.notify_one();
+    });
+  }
+  std::unique_lock lock(roll_call->mutex);
+  if (!roll_call->answered.wait_for(lock, kSignOfLife, [&] { return roll_call->missing == 0; })) {
+    return {false, std::to_string(roll_call->missing) + " workers give no sign of life"};
+  }
+  return {true, ""};
+}
+
+std::vector<const WorkerMetrics*> AdminSource::worker_metrics() const {
+  std::vector<const WorkerMetrics*> metrics;
+  for (runtime::Worker* worker : x_workers) {
+    metrics.push_back(&worker->metrics());
+  }
+  return metrics;
+}
+
+Result<redirect::Counters> AdminSource::bpf_counters() { return x_redirector.counters(); }
+
+std::vector<redirect::MapUse> AdminSource::bpf_map_use() { return x_redirector.map_use(); }
+
+void AdminSource::reload() { boost::asio::post(x_control, x_wishes.reload); }
+void AdminSource::drain() { boost::asio::post(x_control, x_wishes.drain); }
+void AdminSource::quit() { boost::asio::post(x_control, x_wishes.quit); }
+
+} // namespace weir::control

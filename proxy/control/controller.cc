@@ -1,0 +1,346 @@
+#include "proxy/control/controller.h"
+
+#include "proxy/base/file.h"
+#include "proxy/base/log.h"
+#include "proxy/control/view.h"
+#include "proxy/endpoint/file_source.h"
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+#include <latch>
+#include <utility>
+
+namespace weir::control {
+namespace fs = std::filesystem;
+namespace {
+
+// Learned names are on disk this long after they came; expiry needs no better resolution.
+constexpr std::chrono::milliseconds kTick{200};
+constexpr std::size_t kMaxClusterFile = 64u << 20;
+
+std::string parent_of(const std::string& path) {
+  const auto parent = fs::path(path).parent_path();
+  return parent.empty() ? "." : parent.string();
+}
+
+// What weir was given by an earlier process: absent is fine, unreadable is set aside and said.
+template <typename Restore> void restore_file(const std::string& path, Restore&& restore) {
+  const auto text = read_file(path);
+  if (!text) {
+    if (text.error().code != std::errc::no_such_file_or_directory) {
+      log::error("state: {}", text.error().text());
+    }
+    return;
+  }
+  const Result<void> restored = restore(*text);
+  if (!restored) {
+    log::error("state: {}; {} is set aside", restored.error().text(), path);
+    set_aside(path);
+  }
+}
+
+} // namespace
+
+Controller::Controller(boost::asio::io_context& context, const config::Config& config,
+                       redirect::Redirector& redirector, dns::FqdnCache& fqdn_cache,
+                       std::vector<runtime::Worker*> workers)
+    : x_context(context), x_config(config), x_redirector(redirector), x_fqdn_cache(fqdn_cache),
+      x_workers(std::move(workers)), x_policies(config.policies.directory),
+      x_numbers(static_cast<std::uint32_t>(std::time(nullptr))), x_clock(context),
+      x_view(std::make_shared<admin::View>()) {}
+
+std::string Controller::state_file(const char* name) const {
+  return x_config.state.directory + "/" + name;
+}
+
+void Controller::restore_state() {
+  std::error_code failed;
+  fs::create_directories(x_config.state.directory, failed);
+  if (failed) {
+    log::error("state: create {}: {}", x_config.state.directory, failed.message());
+  }
+  restore_file(state_file("identities.json"),
+               [&](const std::string& text) { return x_numbers.restore(text); });
+  restore_file(state_file("policies.json"),
+               [&](const std::string& text) { return x_policies.restore(text); });
+  const auto learned = x_fqdn_cache.load(state_file("fqdn.json"));
+  if (!learned) {
+    log::error("state: {}", learned.error().text());
+  }
+}
+
+void Controller::reload() {
+  ++x_loads;
+  const auto policies = x_policies.load();
+  if (!policies) {
+    log::error("{}{}", policies.error().text(),
+               x_policies.loaded() ? "; the last good set stays" : "");
+  }
+  load_cluster();
+  if (!policies || x_policies.rejected() > 0 || !x_cluster_error.empty()) {
+    ++x_load_errors;
+  }
+  std::string not_ready;
+  if (!x_cluster) {
+    not_ready = x_cluster_error;
+    if (x_revision == 0) {
+      publish_denial();
+    }
+  } else {
+    // Without policies this holds every pod: nothing known is not everything allowed.
+    not_ready = put_in_force();
+  }
+  if (!x_policies.loaded()) {
+    not_ready = policies.error().text();
+  }
+  const std::lock_guard lock(x_view_mutex);
+  x_not_ready = std::move(not_ready);
+}
+
+// What workers judge by before anything is known: nobody is an endpoint, so all is denied.
+void Controller::publish_denial() {
+  publish({policy::compile({}, x_numbers, x_numbers),
+           std::make_shared<endpoint::Registry>(std::vector<endpoint::Endpoint>{},
+                                                std::vector<policy::Program::Prefix>{})});
+}
+
+// Why not all of it could be; empty when all is in force.
+std::string Controller::put_in_force() {
+  const Compiled compiled = compile();
+  save_numbers();
+  publish(compiled);
+  const auto applied = apply(compiled);
+  show(compiled);
+  if (!applied) {
+    log::error("policy revision {} is not fully in the kernel: {}", x_revision,
+               applied.error().text());
+    return applied.error().text();
+  }
+  log::info("policy revision {}: {} policies, {} documents refused, {} endpoints", x_revision,
+            x_policies.policies().size(), x_policies.rejected(), x_cluster->pods.size());
+  return "";
+}
+
+void Controller::load_cluster() {
+  const auto text = read_file(x_config.endpoints.file, kMaxClusterFile);
+  if (!text) {
+    x_cluster_error = "endpoints: " + text.error().text();
+  } else {
+    auto loaded = endpoint::parse_cluster(x_config.endpoints.file, *text);
+    x_cluster_error.clear();
+    for (const auto& error : loaded.errors) {
+      x_cluster_error += (x_cluster_error.empty() ? "" : "\n") + error.text();
+    }
+    if (loaded.cluster) {
+      x_cluster = std::move(loaded.cluster);
+    }
+  }
+  if (!x_cluster_error.empty()) {
+    log::error("{}{}", x_cluster_error, x_cluster ? "; the last good version stays" : "");
+  }
+}
+
+Controller::Compiled Controller::compile() {
+  policy::CompileInput input;
+  input.revision = ++x_revision;
+  input.policies = x_policies.policies();
+  std::vector<endpoint::Endpoint> endpoints;
+  std::map<policy::IdentityId, policy::Labels> identities;
+  for (const auto& pod : x_cluster->pods) {
+    endpoint::Endpoint made;
+    made.endpoint_namespace = pod.pod_namespace;
+    made.name = pod.name;
+    made.labels = endpoint::identity_labels(pod, *x_cluster);
+    made.id = x_numbers.endpoint_id(made.full_name());
+    made.identity = x_numbers.identity_of(made.labels);
+    made.addresses = pod.addresses;
+    made.interface = pod.interface;
+    made.named_ports = pod.named_ports;
+    if (x_policies.loaded() && judged_here(made)) {
+      input.endpoints.push_back(
+          {made.id, made.identity, made.endpoint_namespace, made.name, made.named_ports});
+    }
+    for (const auto& port : made.named_ports) {
+      input.peer_ports.emplace(made.identity, port);
+    }
+    identities.emplace(made.identity, made.labels);
+    endpoints.push_back(std::move(made));
+  }
+  for (auto& [id, labels] : identities) {
+    input.identities.push_back({id, labels});
+  }
+  x_numbers.begin_compile();
+  Compiled compiled{policy::compile(input, x_numbers, x_numbers), nullptr};
+  for (const auto& diagnostic : compiled.result.diagnostics) {
+    log::warning("{}", diagnostic.text());
+  }
+  auto prefixes = node_prefixes();
+  const auto named = compiled.result.program->prefixes();
+  prefixes.insert(prefixes.end(), named.begin(), named.end());
+  compiled.registry =
+      std::make_shared<endpoint::Registry>(std::move(endpoints), std::move(prefixes));
+  return compiled;
+}
+
+// Pods of this node, and those that a static listener stands for.
+bool Controller::judged_here(const endpoint::Endpoint& known) const {
+  return !known.interface.empty() ||
+         std::any_of(x_config.listeners.begin(), x_config.listeners.end(),
+                     [&](const auto& listener) { return listener.endpoint == known.full_name(); });
+}
+
+std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
+  std::vector<policy::Program::Prefix> prefixes;
+  for (const auto& node : x_cluster->nodes) {
+    const bool here = node.name == x_config.node.name;
+    for (const auto& address : node.addresses) {
+      prefixes.push_back({IpPrefix::host(address),
+                          here ? WEIR_IDENTITY_HOST : WEIR_IDENTITY_REMOTE_NODE});
+    }
+  }
+  return prefixes;
+}
+
+void Controller::publish(const Compiled& compiled) {
+  const auto snapshot = std::make_shared<const endpoint::Snapshot>(
+      endpoint::Snapshot{compiled.result.program, compiled.registry});
+  std::latch taken(static_cast<std::ptrdiff_t>(x_workers.size()));
+  for (runtime::Worker* worker : x_workers) {
+    worker->publish(snapshot, [&taken] { taken.count_down(); });
+  }
+  taken.wait();
+}
+
+Result<void> Controller::apply(const Compiled& compiled) {
+  const policy::Program& program = *compiled.result.program;
+  std::vector<redirect::IdentityRow> identities;
+  for (const auto& node : node_prefixes()) {
+    identities.push_back({node.prefix, node.identity});
+  }
+  for (const auto& named : program.prefixes()) {
+    identities.push_back({named.prefix, named.identity});
+  }
+  std::vector<redirect::EndpointState> states;
+  std::vector<std::vector<redirect::PolicyRow>> rows;
+  rows.reserve(compiled.registry->endpoints().size());
+  for (const auto& known : compiled.registry->endpoints()) {
+    for (const auto& address : known.addresses) {
+      identities.push_back({IpPrefix::host(address), known.identity});
+    }
+    if (known.interface.empty()) {
+      continue;
+    }
+    const policy::EndpointPolicy* policy = program.find(known.id);
+    auto& own_rows = rows.emplace_back();
+    redirect::EndpointState state;
+    state.id = known.id;
+    state.identity = known.identity;
+    state.interface = known.interface;
+    state.addresses = known.addresses;
+    state.held = policy == nullptr;
+    if (policy != nullptr) {
+      state.ingress_enforced = policy->enforced(policy::Direction::kIngress);
+      state.egress_enforced = policy->enforced(policy::Direction::kEgress);
+      for (const auto& row : policy->rows()) {
+        own_rows.push_back({row.key, row.entry});
+      }
+    }
+    state.rows = own_rows;
+    states.push_back(std::move(state));
+  }
+  const auto extended = x_fqdn_cache.extend(program);
+  if (!extended) {
+    return extended;
+  }
+  const auto applied = x_redirector.apply(identities, states);
+  if (!applied) {
+    return applied;
+  }
+  const auto reconciled = x_fqdn_cache.reconcile(program);
+  if (!reconciled) {
+    return reconciled;
+  }
+  x_numbers.release_unused();
+  return {};
+}
+
+void Controller::show(const Compiled& compiled) {
+  auto view = std::make_shared<admin::View>();
+  view->revision = x_revision;
+  view->loaded_at = std::chrono::system_clock::now();
+  view->policy_loads = x_loads;
+  view->policy_load_errors = x_load_errors;
+  view->policies = x_policies.rows();
+  view->endpoints = endpoint_rows(*compiled.result.program, *compiled.registry);
+  view->listeners = x_listener_rows;
+  const std::lock_guard lock(x_view_mutex);
+  x_view = std::move(view);
+}
+
+void Controller::set_listener_rows(std::vector<admin::ListenerRow> rows) {
+  x_listener_rows = std::move(rows);
+  const std::lock_guard lock(x_view_mutex);
+  auto view = std::make_shared<admin::View>(*x_view);
+  view->listeners = x_listener_rows;
+  x_view = std::move(view);
+}
+
+std::shared_ptr<const admin::View> Controller::view() const {
+  const std::lock_guard lock(x_view_mutex);
+  return x_view;
+}
+
+std::string Controller::not_ready() const {
+  const std::lock_guard lock(x_view_mutex);
+  return x_not_ready;
+}
+
+void Controller::save_numbers() {
+  if (x_numbers.dirty()) {
+    const auto saved = replace_file(state_file("identities.json"), x_numbers.serialize());
+    if (!saved) {
+      log::error("state: {}", saved.error().text());
+    }
+  }
+  const auto saved = replace_file(state_file("policies.json"), x_policies.serialize());
+  if (!saved) {
+    log::error("state: {}", saved.error().text());
+  }
+}
+
+void Controller::save_learned() {
+  const auto saved = x_fqdn_cache.save(state_file("fqdn.json"));
+  if (!saved) {
+    log::error("state: {}", saved.error().text());
+  }
+}
+
+void Controller::start() {
+  const auto changed = [this] { reload(); };
+  x_watches.push_back(
+      std::make_unique<FolderWatch>(x_context, x_config.policies.directory, changed));
+  x_watches.push_back(
+      std::make_unique<FolderWatch>(x_context, parent_of(x_config.endpoints.file), changed));
+  keep_time();
+}
+
+void Controller::keep_time() {
+  x_clock.expires_after(kTick);
+  x_clock.async_wait([this](boost::system::error_code failed) {
+    if (failed) {
+      return;
+    }
+    x_fqdn_cache.expire();
+    save_learned();
+    keep_time();
+  });
+}
+
+void Controller::stop() {
+  x_watches.clear();
+  x_clock.cancel();
+  save_learned();
+}
+
+} // namespace weir::control

@@ -1,0 +1,100 @@
+// Turns what the files say into what is in force: policies and endpoints → Program → workers and
+// kernel. One rebuild at a time, always in this order, so that no moment is more permissive than
+// both the old and the new policy:
+//
+//   1. numbers given out by the compile are saved
+//   2. every worker has taken the new snapshot
+//   3. learned addresses gain the bits of new FQDN groups (old rows do not look at them)
+//   4. the kernel's policies are switched (redirector.h)
+//   5. learned addresses lose the bits of removed groups, which may then be given out again
+//
+// Control thread, except view() and not_ready().
+#pragma once
+
+#include "proxy/admin/model.h"
+#include "proxy/config/config.h"
+#include "proxy/control/folder_watch.h"
+#include "proxy/control/policy_store.h"
+#include "proxy/dns/fqdn_cache.h"
+#include "proxy/endpoint/cluster.h"
+#include "proxy/endpoint/identity.h"
+#include "proxy/runtime/worker.h"
+#include "redirect-bpf/user/redirector.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weir::control {
+
+class Controller {
+public:
+  // All references outlive the controller; the workers' threads must run before load().
+  Controller(boost::asio::io_context& context, const config::Config& config,
+             redirect::Redirector& redirector, dns::FqdnCache& fqdn_cache,
+             std::vector<runtime::Worker*> workers);
+
+  // Numbers, learned names and the last good policies of an earlier process. What cannot be read
+  // is set aside and said; never fatal.
+  void restore_state();
+
+  // Reads everything anew and puts it in force.
+  void reload();
+
+  // Watches the folders and keeps time (expiry, saving) until stop().
+  void start();
+  void stop();
+
+  // Why not all of it is in force; empty when it is. Any thread.
+  [[nodiscard]] std::string not_ready() const;
+  [[nodiscard]] std::shared_ptr<const admin::View> view() const; // any thread; never null
+  void set_listener_rows(std::vector<admin::ListenerRow> rows);
+
+private:
+  struct Compiled {
+    policy::CompileResult result;
+    std::shared_ptr<const endpoint::Registry> registry;
+  };
+
+  void load_cluster();
+  [[nodiscard]] Compiled compile();
+  [[nodiscard]] bool judged_here(const endpoint::Endpoint& known) const;
+  [[nodiscard]] std::vector<policy::Program::Prefix> node_prefixes() const;
+  void publish(const Compiled& compiled);
+  Result<void> apply(const Compiled& compiled);
+  [[nodiscard]] std::string put_in_force();
+  void publish_denial();
+  void show(const Compiled& compiled);
+  void save_numbers();
+  void save_learned();
+  void keep_time();
+  [[nodiscard]] std::string state_file(const char* name) const;
+
+  boost::asio::io_context& x_context;
+  const config::Config& x_config;
+  redirect::Redirector& x_redirector;
+  dns::FqdnCache& x_fqdn_cache;
+  std::vector<runtime::Worker*> x_workers;
+
+  PolicyStore x_policies;
+  endpoint::IdentityAllocator x_numbers;
+  std::optional<endpoint::ClusterSpec> x_cluster; // last good
+  std::string x_cluster_error;
+  std::uint64_t x_revision = 0;
+  std::uint64_t x_loads = 0, x_load_errors = 0;
+
+  std::vector<std::unique_ptr<FolderWatch>> x_watches;
+  boost::asio::steady_timer x_clock;
+
+  mutable std::mutex x_view_mutex; // guards the next two
+  std::shared_ptr<const admin::View> x_view;
+  std::string x_not_ready = "starting";
+  std::vector<admin::ListenerRow> x_listener_rows; // control thread
+};
+
+} // namespace weir::control

@@ -1,0 +1,213 @@
+#include "proxy/control/policy_store.h"
+
+#include "proxy/base/file.h"
+
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+namespace weir::control {
+namespace fs = std::filesystem;
+namespace json = boost::json;
+namespace {
+
+constexpr int kVersion = 1;
+constexpr std::size_t kMaxFile = 10u << 20; // a policy file; a ConfigMap holds 1 MiB
+
+using Documents = std::vector<policy::ParsedDocument>;
+using DocumentKey = std::tuple<std::string, std::string, std::string>;
+
+DocumentKey key_of(const policy::ParsedDocument& document) {
+  return {document.kind, document.document_namespace, document.name};
+}
+
+bool has_error(const policy::ParsedDocument& document) {
+  return std::any_of(document.diagnostics.begin(), document.diagnostics.end(),
+                     [](const auto& d) { return d.severity == policy::Severity::kError; });
+}
+
+std::string message_of(const policy::ParsedDocument& document) {
+  std::string message;
+  for (const auto& diagnostic : document.diagnostics) {
+    if (!message.empty()) {
+      message += '\n';
+    }
+    message += diagnostic.text();
+  }
+  return message;
+}
+
+bool is_policy_file(const fs::path& path) {
+  const auto extension = path.extension();
+  // A mounted ConfigMap's own bookkeeping ("..data", "..2026_…") begins with two dots.
+  return (extension == ".yaml" || extension == ".yml") && !path.filename().string().starts_with(".");
+}
+
+} // namespace
+
+PolicyStore::PolicyStore(std::string directory) : x_directory(std::move(directory)) {}
+
+Result<void> PolicyStore::load() {
+  std::error_code failed;
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(x_directory, failed)) {
+    if (is_policy_file(entry.path())) {
+      names.insert(entry.path().filename().string());
+    }
+  }
+  if (failed) {
+    return Error{failed, "policies: read folder " + x_directory};
+  }
+  if (names.empty()) {
+    return invalid_error("policies: no *.yaml file in " + x_directory +
+                         ", which is never taken for \"no policies\"");
+  }
+  std::erase_if(x_files, [&](const auto& file) { return !names.contains(file.first); });
+  std::map<std::string, Version> changed;
+  for (const auto& name : names) {
+    File& file = x_files[name];
+    file.refused.clear();
+    file.read_error.clear();
+    auto text = read_file(x_directory + "/" + name, kMaxFile);
+    if (!text) {
+      file.read_error = text.error().text();
+    } else if (*text != file.good_text || file.in_force.empty()) {
+      Version version{policy::parse_policies(name, *text), std::move(*text)};
+      if (std::any_of(version.documents.begin(), version.documents.end(), has_error)) {
+        file.refused = std::move(version.documents);
+      } else {
+        changed.emplace(name, std::move(version));
+      }
+    }
+  }
+  put_in_force(std::move(changed));
+  x_loaded = true;
+  return {};
+}
+
+// The same policy in two files: which of them is meant? The file that changed is at fault, so that
+// an edit can never take away what another file holds; of two changed ones, the later by name.
+void PolicyStore::put_in_force(std::map<std::string, Version> changed) {
+  std::map<DocumentKey, std::string> owners;
+  for (const auto& [name, file] : x_files) {
+    if (!changed.contains(name)) {
+      for (const auto& document : file.in_force) {
+        owners.emplace(key_of(document), name);
+      }
+    }
+  }
+  for (auto& [name, version] : changed) {
+    bool duplicate = false;
+    for (auto& document : version.documents) {
+      if (document.policy == nullptr) {
+        continue;
+      }
+      const auto [owner, added] = owners.emplace(key_of(document), name);
+      if (!added) {
+        duplicate = true;
+        document.diagnostics.push_back(
+            {policy::Severity::kError,
+             {name, document.line, 1},
+             document.kind + " `" + document.document_namespace + "/" + document.name +
+                 "` is defined in " + (owner->second == name ? "this file" : owner->second) +
+                 " already",
+             "give it another name or remove one of the two",
+             "duplicate-policy"});
+      }
+    }
+    File& file = x_files[name];
+    if (duplicate) {
+      file.refused = std::move(version.documents);
+    } else {
+      file.in_force = std::move(version.documents);
+      file.good_text = std::move(version.text);
+    }
+  }
+}
+
+std::vector<std::shared_ptr<const policy::Policy>> PolicyStore::policies() const {
+  std::vector<std::shared_ptr<const policy::Policy>> policies;
+  for (const auto& [name, file] : x_files) {
+    for (const auto& document : file.in_force) {
+      if (document.policy != nullptr) {
+        policies.push_back(document.policy);
+      }
+    }
+  }
+  return policies;
+}
+
+std::vector<admin::PolicyRow> PolicyStore::rows() const {
+  std::vector<admin::PolicyRow> rows;
+  for (const auto& [name, file] : x_files) {
+    std::set<DocumentKey> refused;
+    for (const auto& document : file.refused) {
+      refused.insert(key_of(document));
+      std::string message = has_error(document)
+                                ? message_of(document)
+                                : "not taken: another document of this file has an error";
+      if (!file.in_force.empty()) {
+        message += "\nthe last good version of " + name + " stays in force";
+      }
+      rows.push_back({document.kind, document.document_namespace, document.name, name, "rejected",
+                      std::move(message)});
+    }
+    if (!file.read_error.empty()) {
+      rows.push_back({"", "", "", name, "rejected", file.read_error});
+    }
+    for (const auto& document : file.in_force) {
+      if (!refused.contains(key_of(document))) {
+        rows.push_back({document.kind, document.document_namespace, document.name, name,
+                        document.policy != nullptr ? "accepted" : "skipped", message_of(document)});
+      }
+    }
+  }
+  return rows;
+}
+
+std::size_t PolicyStore::rejected() const {
+  std::size_t count = 0;
+  for (const auto& [name, file] : x_files) {
+    count += file.refused.size() + (file.read_error.empty() ? 0 : 1);
+  }
+  return count;
+}
+
+std::string PolicyStore::serialize() const {
+  json::object files;
+  for (const auto& [name, file] : x_files) {
+    if (!file.good_text.empty()) {
+      files[name] = file.good_text;
+    }
+  }
+  return json::serialize(json::object{{"version", kVersion}, {"files", std::move(files)}});
+}
+
+Result<void> PolicyStore::restore(const std::string& serialized) {
+  boost::system::error_code failed;
+  const json::value parsed = json::parse(serialized, failed);
+  const json::object* root = failed ? nullptr : parsed.if_object();
+  const json::value* version = root != nullptr ? root->if_contains("version") : nullptr;
+  const json::value* files = root != nullptr ? root->if_contains("files") : nullptr;
+  if (version == nullptr || *version != kVersion || files == nullptr || !files->is_object()) {
+    return invalid_error("policies: the last good set is not readable");
+  }
+  std::map<std::string, Version> good;
+  for (const auto& [name, content] : files->get_object()) {
+    if (content.is_string()) {
+      std::string text(content.get_string());
+      auto documents = policy::parse_policies(std::string(name), text);
+      good.emplace(name, Version{std::move(documents), std::move(text)});
+    }
+  }
+  x_loaded = !good.empty();
+  put_in_force(std::move(good));
+  return {};
+}
+
+} // namespace weir::control

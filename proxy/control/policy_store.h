@@ -1,0 +1,57 @@
+// The policy folder: which files are in force, which were refused and why. Each file stands for
+// itself: one that cannot be read or has an error in any of its documents leaves its last good
+// version in force. A folder that is missing or holds no policy file never means "no policies".
+//
+// Control thread only. Does not watch; FolderWatch (folder_watch.h) says when to call load().
+#pragma once
+
+#include "policy-compiler/compile.h"
+#include "proxy/admin/model.h"
+#include "proxy/base/result.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weir::control {
+
+class PolicyStore {
+public:
+  explicit PolicyStore(std::string directory);
+
+  // Reads every *.yaml and *.yml, also through a ConfigMap's ..data link. An error: the folder as a
+  // whole could not be used, and what was in force stays.
+  Result<void> load();
+
+  // True once some load() succeeded or a last good set was restored.
+  [[nodiscard]] bool loaded() const { return x_loaded; }
+  [[nodiscard]] std::vector<std::shared_ptr<const policy::Policy>> policies() const;
+  // One row a document, refused ones included; names of files are relative to the folder.
+  [[nodiscard]] std::vector<admin::PolicyRow> rows() const;
+  // Documents refused by the last load().
+  [[nodiscard]] std::size_t rejected() const;
+
+  // The last good version of each file, as JSON, for the state folder.
+  [[nodiscard]] std::string serialize() const;
+  Result<void> restore(const std::string& serialized);
+
+private:
+  struct File {
+    std::string good_text; // of the version in force; empty when there never was one
+    std::vector<policy::ParsedDocument> in_force;
+    std::vector<policy::ParsedDocument> refused; // the newest version, where that was refused
+    std::string read_error;
+  };
+  struct Version {
+    std::vector<policy::ParsedDocument> documents;
+    std::string text;
+  };
+  void put_in_force(std::map<std::string, Version> changed);
+
+  std::string x_directory;
+  std::map<std::string, File> x_files; // by name within the folder
+  bool x_loaded = false;
+};
+
+} // namespace weir::control

@@ -1,0 +1,54 @@
+#include "proxy/control/view.h"
+
+#include <net/if.h>
+
+#include <set>
+
+namespace weir::control {
+namespace {
+
+std::string state_of(const endpoint::Endpoint& known, const policy::EndpointPolicy* policy) {
+  if (policy == nullptr) {
+    return known.interface.empty() ? "remote" : "held";
+  }
+  if (!known.interface.empty() && ::if_nametoindex(known.interface.c_str()) == 0) {
+    return "detached";
+  }
+  const bool enforced = policy->enforced(policy::Direction::kIngress) ||
+                        policy->enforced(policy::Direction::kEgress);
+  return enforced ? "enforced" : "untouched";
+}
+
+} // namespace
+
+std::vector<admin::EndpointRow> endpoint_rows(const policy::Program& program,
+                                              const endpoint::Registry& registry) {
+  std::vector<admin::EndpointRow> rows;
+  for (const auto& known : registry.endpoints()) {
+    const policy::EndpointPolicy* policy = program.find(known.id);
+    std::vector<std::string> ips;
+    for (const auto& address : known.addresses) {
+      ips.push_back(address.to_string());
+    }
+    std::set<std::string> policies;
+    if (policy != nullptr) {
+      for (const auto& row : policy->rows()) {
+        if (row.entry.rule != 0) {
+          policies.insert(program.rules()[row.entry.rule].label);
+        }
+      }
+    }
+    rows.push_back({known.endpoint_namespace,
+                    known.name,
+                    known.id,
+                    known.identity,
+                    known.labels,
+                    std::move(ips),
+                    known.interface,
+                    {policies.begin(), policies.end()},
+                    state_of(known, policy)});
+  }
+  return rows;
+}
+
+} // namespace weir::control

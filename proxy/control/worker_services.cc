@@ -1,0 +1,136 @@
+#include "proxy/control/worker_services.h"
+
+#include "proxy/session/dns_gate_policy.h"
+#include "proxy/session/dns_tcp_session.h"
+
+#include <netinet/in.h>
+
+#include <utility>
+
+namespace weir::control {
+namespace {
+
+session::FixedFlow fixed_flow(const config::StaticListener& listener) {
+  return {listener.direction == config::ListenerDirection::kIngress ? policy::Direction::kIngress
+                                                                    : policy::Direction::kEgress,
+          listener.endpoint, listener.peer, listener.port};
+}
+
+session::DnsOptions dns_options(const config::Dns& dns) {
+  session::DnsOptions options;
+  options.upstream_timeout = dns.upstream_timeout;
+  return options;
+}
+
+} // namespace
+
+WorkerServices::WorkerServices(runtime::Worker& worker, const config::Config& config,
+                               dns::FqdnCache& fqdn_cache, AccessLog& access_log)
+    : x_context{worker, config.http, fqdn_cache, access_log},
+      x_dns(worker, access_log, dns_options(config.dns)),
+      x_tcp(x_context, {.dns = [this](session::SessionContext& context,
+                                      boost::asio::ip::tcp::socket socket,
+                                      std::unique_ptr<session::PolicyGate> gate,
+                                      session::TcpFlow flow) {
+        return session::serve_dns_tcp(x_dns, context, std::move(socket), std::move(gate), flow);
+      }}) {}
+
+Result<std::unique_ptr<WorkerServices>> WorkerServices::open(runtime::Worker& worker,
+                                                             const config::Config& config,
+                                                             dns::FqdnCache& fqdn_cache,
+                                                             AccessLog& access_log) {
+  std::unique_ptr<WorkerServices> services(
+      new WorkerServices(worker, config, fqdn_cache, access_log));
+  for (const auto& listener : config.listeners) {
+    if (auto opened = services->open_static(listener); !opened) {
+      return Error{opened.error().code, "listener " + listener.name + ": " + opened.error().context};
+    }
+  }
+  if (config.redirect.mode == config::RedirectMode::kBpf) {
+    if (auto opened = services->open_transparent(); !opened) {
+      return opened.error();
+    }
+  }
+  return services;
+}
+
+Result<void> WorkerServices::open_static(const config::StaticListener& listener) {
+  auto tcp = session::StaticListener::open(x_tcp, listener);
+  if (!tcp) {
+    return tcp.error();
+  }
+  x_static.push_back(std::move(*tcp));
+  if (listener.protocol != config::ListenerProtocol::kDns) {
+    return {};
+  }
+  auto udp = session::DnsListener::open_static(
+      x_dns, ListenAddr{listener.address}, listener.upstream,
+      [this, flow = fixed_flow(listener)](ClientAddr, OriginalDst) {
+        return session::make_dns_policy(x_context, flow, IPPROTO_UDP);
+      });
+  if (!udp) {
+    return udp.error();
+  }
+  x_dns_listeners.push_back(std::move(*udp));
+  return {};
+}
+
+Result<void> WorkerServices::open_transparent() {
+  auto tcp = session::TransparentListeners::open(x_tcp);
+  if (!tcp) {
+    return tcp.error();
+  }
+  x_transparent = std::move(*tcp);
+  for (auto* const listener : {&x_transparent_dns4, &x_transparent_dns6}) {
+    auto udp = session::DnsListener::open_transparent(
+        x_dns, listener == &x_transparent_dns6, [this](ClientAddr client, OriginalDst destination) {
+          return session::make_dns_policy(x_context, client, destination, IPPROTO_UDP);
+        });
+    if (!udp) {
+      return udp.error();
+    }
+    *listener = std::move(*udp);
+  }
+  return {};
+}
+
+void WorkerServices::start() {
+  x_tcp.start();
+  runtime::Gate& gate = x_context.worker.gate();
+  for (const auto& listener : x_static) {
+    listener->start();
+  }
+  for (const auto& listener : x_dns_listeners) {
+    gate.spawn(listener->run());
+  }
+  if (x_transparent) {
+    x_transparent->start();
+    gate.spawn(x_transparent_dns4->run());
+    gate.spawn(x_transparent_dns6->run());
+  }
+}
+
+void WorkerServices::stop_accepting() {
+  for (const auto& listener : x_static) {
+    listener->stop();
+  }
+  for (const auto& listener : x_dns_listeners) {
+    listener->close();
+  }
+  if (x_transparent) {
+    x_transparent->stop();
+    x_transparent_dns4->close();
+    x_transparent_dns6->close();
+  }
+  x_tcp.drain();
+}
+
+redirect::WorkerListeners WorkerServices::transparent() {
+  if (!x_transparent) {
+    return {};
+  }
+  return {x_transparent->tcp4(), x_transparent->tcp6(), x_transparent_dns4->fd(),
+          x_transparent_dns6->fd()};
+}
+
+} // namespace weir::control

@@ -1,0 +1,53 @@
+// Everything that one worker serves: its sessions' services and its listeners, static and
+// transparent, for the protocols that weir speaks.
+//
+// Opened on the control thread before the worker serves; start() and stop_accepting() on the
+// worker's thread; destroyed after the worker has stopped.
+#pragma once
+
+#include "proxy/base/access_log.h"
+#include "proxy/base/result.h"
+#include "proxy/config/config.h"
+#include "proxy/session/context.h"
+#include "proxy/session/dns_service.h"
+#include "proxy/session/dns_session.h"
+#include "proxy/session/listeners.h"
+#include "proxy/session/tcp_session.h"
+#include "redirect-bpf/user/redirector.h"
+
+#include <memory>
+#include <vector>
+
+namespace weir::control {
+
+class WorkerServices {
+public:
+  // All references outlive it.
+  static Result<std::unique_ptr<WorkerServices>> open(runtime::Worker& worker,
+                                                      const config::Config& config,
+                                                      dns::FqdnCache& fqdn_cache,
+                                                      AccessLog& access_log);
+
+  void start();
+  // No new connections and queries; idle connections end, the others after their present request.
+  void stop_accepting();
+
+  // For the data path; all -1 where there are only static listeners.
+  [[nodiscard]] redirect::WorkerListeners transparent();
+
+private:
+  WorkerServices(runtime::Worker& worker, const config::Config& config, dns::FqdnCache& fqdn_cache,
+                 AccessLog& access_log);
+  Result<void> open_static(const config::StaticListener& listener);
+  Result<void> open_transparent();
+
+  session::SessionContext x_context;
+  session::DnsService x_dns;
+  session::TcpService x_tcp;
+  std::vector<std::unique_ptr<session::StaticListener>> x_static;
+  std::vector<std::unique_ptr<session::DnsListener>> x_dns_listeners;
+  std::unique_ptr<session::TransparentListeners> x_transparent;
+  std::unique_ptr<session::DnsListener> x_transparent_dns4, x_transparent_dns6;
+};
+
+} // namespace weir::control

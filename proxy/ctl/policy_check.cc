@@ -1,0 +1,154 @@
+#include "policy-compiler/compile.h"
+#include "proxy/base/file.h"
+#include "proxy/ctl/command.h"
+#include "proxy/ctl/source_excerpt.h"
+#include "proxy/ctl/table.h"
+
+#include <boost/json.hpp>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+namespace weir::ctl {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+struct Checked {
+  std::string text;
+  std::vector<policy::ParsedDocument> documents;
+};
+
+// A folder stands for the files that the proxy would read from it.
+Result<std::vector<std::string>> files_of(const std::vector<std::string>& paths) {
+  std::vector<std::string> files;
+  for (const auto& path : paths) {
+    std::error_code failed;
+    if (!fs::is_directory(path, failed)) {
+      files.push_back(path);
+      continue;
+    }
+    std::vector<std::string> inside;
+    for (fs::directory_iterator at(path, failed), end; !failed && at != end; at.increment(failed)) {
+      const auto extension = at->path().extension();
+      const bool hidden = at->path().filename().string().starts_with('.');
+      if (!hidden && (extension == ".yaml" || extension == ".yml") && at->is_regular_file(failed)) {
+        inside.push_back(at->path().string());
+      }
+    }
+    if (failed) {
+      return Error{failed, path};
+    }
+    if (inside.empty()) {
+      return invalid_error(path + ": no *.yaml in it");
+    }
+    std::sort(inside.begin(), inside.end());
+    files.insert(files.end(), inside.begin(), inside.end());
+  }
+  return files;
+}
+
+std::string_view status_of(const policy::ParsedDocument& document) {
+  const bool refused =
+      std::any_of(document.diagnostics.begin(), document.diagnostics.end(),
+                  [](const auto& one) { return one.severity == policy::Severity::kError; });
+  return refused ? "rejected" : document.policy == nullptr ? "skipped" : "accepted";
+}
+
+std::string_view severity_name(policy::Severity severity) {
+  switch (severity) {
+  case policy::Severity::kError:
+    return "error";
+  case policy::Severity::kWarning:
+    return "warning";
+  case policy::Severity::kNote:
+    return "note";
+  }
+  return "error";
+}
+
+json::object document_json(const policy::ParsedDocument& document) {
+  json::array diagnostics;
+  for (const auto& one : document.diagnostics) {
+    diagnostics.push_back({{"severity", severity_name(one.severity)},
+                           {"line", one.location.line},
+                           {"column", one.location.column},
+                           {"message", one.message},
+                           {"hint", one.hint},
+                           {"code", one.code}});
+  }
+  return {{"file", document.file},
+          {"line", document.line},
+          {"kind", document.kind},
+          {"namespace", document.document_namespace},
+          {"name", document.name},
+          {"status", status_of(document)},
+          {"diagnostics", std::move(diagnostics)}};
+}
+
+void print_diagnostic(const policy::Diagnostic& one, const std::string& source) {
+  std::string text = one.location.file;
+  if (one.location.line > 0) {
+    text += ":" + std::to_string(one.location.line) + ":" + std::to_string(one.location.column);
+  }
+  text += ": " + std::string(severity_name(one.severity)) + ": " + one.message;
+  text = printable(text) + "\n" + source_excerpt(source, one.location.line, one.location.column);
+  if (!one.hint.empty()) {
+    text += "  hint: " + printable(one.hint) + "\n";
+  }
+  print(text);
+}
+
+void check(Session& session, const std::vector<std::string>& paths) {
+  const auto files = files_of(paths);
+  if (!files) {
+    fail(session, files.error());
+    return;
+  }
+  json::array all;
+  std::size_t accepted = 0, rejected = 0, skipped = 0;
+  for (const auto& file : *files) {
+    const auto text = read_file(file);
+    if (!text) {
+      fail(session, text.error());
+      continue; // the others are still worth a look
+    }
+    for (const auto& document : policy::parse_policies(file, *text)) {
+      const auto status = status_of(document);
+      accepted += status == "accepted" ? 1 : 0;
+      rejected += status == "rejected" ? 1 : 0;
+      skipped += status == "skipped" ? 1 : 0;
+      if (session.json) {
+        all.push_back(document_json(document));
+        continue;
+      }
+      for (const auto& one : document.diagnostics) {
+        print_diagnostic(one, *text);
+      }
+    }
+  }
+  if (session.json) {
+    print_json(all);
+  } else {
+    print(std::to_string(accepted) + " accepted, " + std::to_string(rejected) + " rejected, " +
+          std::to_string(skipped) + " skipped\n");
+  }
+  if (session.exit_code == kFine && rejected > 0) {
+    session.exit_code = kFindings;
+  }
+}
+
+} // namespace
+
+void add_policy_check(CLI::App& policy, Session& session) {
+  auto* command = policy.add_subcommand(
+      "check", "Check policy files without a proxy: every error with its place");
+  auto paths = std::make_shared<std::vector<std::string>>();
+  command->add_option("FILE|DIR", *paths, "Files, or folders of *.yaml")->required();
+  command->callback([&session, paths] { check(session, *paths); });
+}
+
+} // namespace weir::ctl

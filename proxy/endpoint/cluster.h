@@ -1,0 +1,61 @@
+// What a source of endpoints says about the cluster, as plain data: a file (file_source.h) or, later,
+// the Kubernetes API. Numbers (identities, ids) are given out afterwards, by IdentityAllocator.
+#pragma once
+
+#include "policy-compiler/compile.h"
+#include "proxy/base/ip.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace weir::endpoint {
+
+using PlainLabels = std::map<std::string, std::string>; // as people write them, without a source
+
+struct PodSpec {
+  std::string pod_namespace, name;
+  PlainLabels labels;
+  std::string service_account = "default";
+  std::vector<IpAddress> addresses;
+  std::string interface; // host side of its veth; empty: on another node, or static listeners only
+  std::vector<policy::NamedPort> named_ports;
+};
+
+struct ServicePort {
+  std::string name;
+  std::uint16_t port = 0;
+  std::variant<std::uint16_t, std::string> target; // number, or the name of a pod's port
+  std::uint8_t protocol = 0;                       // IPPROTO_*
+};
+
+struct ServiceSpec {
+  std::string service_namespace, name;
+  PlainLabels labels;
+  std::vector<IpAddress> cluster_addresses;
+  std::vector<ServicePort> ports;
+  PlainLabels selector;
+  std::vector<IpAddress> endpoints; // selector-less: where it leads
+};
+
+struct NodeSpec {
+  std::string name;
+  std::vector<IpAddress> addresses;
+};
+
+struct ClusterSpec {
+  std::vector<PodSpec> pods;
+  std::map<std::string, PlainLabels> namespaces;
+  std::vector<ServiceSpec> services;
+  std::vector<NodeSpec> nodes;
+};
+
+inline constexpr std::string_view kClusterName = "default";
+
+// All labels of a pod's identity, with their source. Those that weir adds (namespace, its labels,
+// cluster, service account) cannot be forged by a pod label of the same name.
+[[nodiscard]] policy::Labels identity_labels(const PodSpec& pod, const ClusterSpec& cluster);
+
+} // namespace weir::endpoint

@@ -1,0 +1,158 @@
+#include "proxy/http/serializer.h"
+
+#include "proxy/http/ascii.h"
+
+#include <charconv>
+
+namespace weir::http {
+namespace {
+
+void append_number(std::uint64_t value, std::string& out) {
+  std::array<char, 20> text;
+  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), value);
+  out.append(text.data(), end);
+}
+
+void append_field(std::string_view name, std::string_view value, std::string& out) {
+  out.append(name);
+  out.append(": ");
+  out.append(value);
+  out.append("\r\n");
+}
+
+void append_length(std::uint64_t length, std::string& out) {
+  out.append("Content-Length: ");
+  append_number(length, out);
+  out.append("\r\n");
+}
+
+void append_framing(const Framing& framing, std::string& out) {
+  switch (framing.kind) {
+  case Framing::Kind::kLength:
+    append_length(framing.length, out);
+    break;
+  case Framing::Kind::kChunked:
+    out.append("Transfer-Encoding: chunked\r\n");
+    break;
+  case Framing::Kind::kNone:
+    if (framing.explicit_zero) {
+      append_length(0, out);
+    }
+    break;
+  case Framing::Kind::kUntilClose:
+    break;
+  }
+}
+
+std::string_view phrase(int status) {
+  switch (status) {
+  case 400:
+    return "Bad Request";
+  case 403:
+    return "Forbidden";
+  case 405:
+    return "Method Not Allowed";
+  case 408:
+    return "Request Timeout";
+  case 414:
+    return "URI Too Long";
+  case 417:
+    return "Expectation Failed";
+  case 431:
+    return "Request Header Fields Too Large";
+  case 502:
+    return "Bad Gateway";
+  case 503:
+    return "Service Unavailable";
+  case 504:
+    return "Gateway Timeout";
+  default:
+    return "Error";
+  }
+}
+
+} // namespace
+
+void write_request_head(const RequestHead& head, const CanonicalTarget& target,
+                        const RequestFacts& facts, std::string& out) {
+  out.append(head.method);
+  out.push_back(' ');
+  out.append(target.path);
+  out.append(" HTTP/1.1\r\n");
+  append_field("Host", target.host, out);
+  for (const Header& field : facts.fields) {
+    append_field(field.name, field.value, out);
+  }
+  append_framing(facts.body, out);
+  if (facts.expects_continue) {
+    out.append("Expect: 100-continue\r\n");
+  }
+  if (!facts.upgrade.empty()) {
+    out.append("Connection: upgrade\r\n");
+    append_field("Upgrade", facts.upgrade, out);
+  }
+  out.append("\r\n");
+}
+
+void write_response_head(const ResponseHead& head, const ResponseFacts& facts,
+                         const Framing& framing, ConnectionField connection, std::string& out) {
+  out.append("HTTP/1.1 ");
+  append_number(static_cast<std::uint64_t>(head.status), out);
+  out.push_back(' ');
+  out.append(head.reason);
+  out.append("\r\n");
+  for (const Header& field : facts.fields) {
+    append_field(field.name, field.value, out);
+  }
+  append_framing(framing, out);
+  if (facts.described_length) {
+    append_length(*facts.described_length, out);
+  }
+  switch (connection) {
+  case ConnectionField::kNone:
+    break;
+  case ConnectionField::kClose:
+    out.append("Connection: close\r\n");
+    break;
+  case ConnectionField::kKeepAlive:
+    out.append("Connection: keep-alive\r\n");
+    break;
+  case ConnectionField::kUpgrade:
+    out.append("Connection: upgrade\r\n");
+    append_field("Upgrade", facts.upgrade, out);
+    break;
+  }
+  out.append("\r\n");
+}
+
+void write_own_answer(int status, std::string_view denied_by, bool close, bool to_head,
+                      std::string& out) {
+  const std::string_view text = status == 403 ? "Access denied" : phrase(status);
+  out.append("HTTP/1.1 ");
+  append_number(static_cast<std::uint64_t>(status), out);
+  out.push_back(' ');
+  out.append(phrase(status));
+  out.append("\r\nServer: weir\r\nContent-Type: text/plain\r\n");
+  if (!denied_by.empty()) {
+    append_field("x-weir-denied-by", denied_by, out);
+  }
+  append_length(text.size() + 2, out);
+  if (close) {
+    out.append("Connection: close\r\n");
+  }
+  out.append("\r\n");
+  if (!to_head) {
+    out.append(text);
+    out.append("\r\n");
+  }
+}
+
+std::string_view ChunkLine::format(std::size_t size) {
+  const auto [end, error] =
+      std::to_chars(x_text.data(), x_text.data() + x_text.size() - 2, size, 16);
+  end[0] = '\r';
+  end[1] = '\n';
+  return {x_text.data(), static_cast<std::size_t>(end + 2 - x_text.data())};
+}
+
+} // namespace weir::http

@@ -1,0 +1,80 @@
+// DNS over UDP: the socket on which queries arrive, of which each worker has its own.
+//
+//   transparent  bound to loopback and a port of the kernel's choice; BPF assigns the pods'
+//                datagrams to it, and they tell the server that the pod asked
+//                (IP_RECVORIGDSTADDR); answers come from that server's address and port
+//   static       bound to a fixed address with SO_REUSEPORT; everything goes to one upstream;
+//                answers come from the address that was asked (IP_PKTINFO)
+//
+// A datagram that is no query is never answered. Used on the worker's thread; outlives its gate.
+#pragma once
+
+#include "proxy/base/ip.h"
+#include "proxy/base/result.h"
+#include "proxy/session/dns_reply_socket.h"
+#include "proxy/session/dns_service.h"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/udp.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+
+namespace weir::session {
+
+// Whose policy judges what this client asks that server.
+using DnsPolicyOf = std::function<std::shared_ptr<DnsPolicy>(ClientAddr, OriginalDst)>;
+
+class DnsListener {
+public:
+  // The service outlives the listener. Needs CAP_NET_ADMIN and CAP_NET_RAW.
+  static Result<std::unique_ptr<DnsListener>> open_transparent(DnsService& service, bool v6,
+                                                               DnsPolicyOf policy_of);
+  // Port 0: ask local() and give the same port to the next worker.
+  static Result<std::unique_ptr<DnsListener>> open_static(DnsService& service, ListenAddr address,
+                                                          SocketAddress upstream,
+                                                          DnsPolicyOf policy_of);
+
+  // Serves until closed, or until the worker's gate, in which it is spawned, closes.
+  boost::asio::awaitable<void> run();
+  // No more queries are taken. The socket itself is closed when those in flight are answered,
+  // which is soon: what comes to it until then is lost, and asked again.
+  void close();
+
+  [[nodiscard]] int fd() { return x_socket.native_handle(); } // for the BPF map of listeners
+  [[nodiscard]] const SocketAddress& local() const { return x_local; }
+
+private:
+  struct Datagram {
+    SocketAddress client;
+    SocketAddress asked; // transparent: the original destination; static: of weir itself
+    dns::BytesView message;
+  };
+
+  DnsListener(DnsService& service, UniqueFd fd, SocketAddress local,
+              std::optional<SocketAddress> upstream, DnsPolicyOf policy_of);
+  static Result<std::unique_ptr<DnsListener>> open(DnsService& service, UniqueFd fd,
+                                                   std::optional<SocketAddress> upstream,
+                                                   DnsPolicyOf policy_of);
+
+  void close_when_idle();
+  void receive_waiting();
+  void serve(const Datagram& datagram);
+  boost::asio::awaitable<void> finish(std::unique_ptr<DnsService::Ask> ask, SocketAddress from,
+                                      SocketAddress to);
+  void reply(const SocketAddress& from, const SocketAddress& to, dns::BytesView message);
+  void reply_from_here(const SocketAddress& from, const SocketAddress& to, dns::BytesView message);
+
+  DnsService& x_service;
+  boost::asio::ip::udp::socket x_socket;
+  const SocketAddress x_local;
+  const std::optional<SocketAddress> x_upstream; // static only
+  const DnsPolicyOf x_policy_of;
+  std::optional<DnsReplySocket> x_reply_socket; // transparent only
+  std::size_t x_in_flight = 0;
+  bool x_closing = false;
+};
+
+} // namespace weir::session

@@ -1,0 +1,647 @@
+#include "proxy/session/http2_bridge.h"
+
+#include "proxy/base/check.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace weir::session {
+
+using http2::ErrorCode;
+using http2::StreamEnd;
+using http2::TimePoint;
+
+namespace {
+
+// Between the two GOAWAYs of an orderly end: a round trip, for what the client has under way.
+constexpr std::chrono::milliseconds kDrainPause{500};
+constexpr std::size_t kMaxSpare = 100;
+
+Http2Exchange& exchange_of(StreamEnd& end) {
+  return static_cast<Http2Exchange::End&>(end).exchange;
+}
+
+// What an error on one side means to the other: errors of the connection's own workings are not
+// the other side's.
+ErrorCode passed_on(ErrorCode error) {
+  switch (error) {
+  case ErrorCode::kCancel:
+  case ErrorCode::kRefusedStream:
+  case ErrorCode::kInternalError:
+  case ErrorCode::kEnhanceYourCalm:
+  case ErrorCode::kInadequateSecurity:
+  case ErrorCode::kHttp11Required:
+    return error;
+  default:
+    return ErrorCode::kInternalError;
+  }
+}
+
+} // namespace
+
+// --- the server's side
+
+Http2Upstream::Http2Upstream(Http2Bridge& bridge, TimePoint now)
+    : x_bridge(bridge), x_connection(http2::Connection::Role::kClient, bridge.x_options.limits,
+                                     *this, bridge.x_metrics),
+      x_since(now) {}
+
+void Http2Upstream::on_settings() {
+  x_ready = true;
+  send_waiting();
+}
+
+void Http2Upstream::send_waiting() {
+  while (x_ready && !x_waiting.empty() && x_open < x_connection.max_streams_of_peer()) {
+    Http2Exchange& exchange = *x_waiting.front();
+    if (!x_bridge.send(exchange)) {
+      on_goaway();
+      return;
+    }
+    x_waiting.pop_front();
+  }
+}
+
+void Http2Upstream::on_goaway() {
+  x_draining = true;
+  // What the server has not seen may be asked of it anew.
+  std::deque<Http2Exchange*> waiting;
+  waiting.swap(x_waiting);
+  for (Http2Exchange* exchange : waiting) {
+    x_bridge.detach(*exchange);
+    x_bridge.forward(*exchange);
+  }
+}
+
+void Http2Upstream::on_informational(StreamEnd& end) {
+  Http2Exchange& exchange = exchange_of(end);
+  if (end.peer_ended || end.informational_heads > x_bridge.x_options.limits.max_informational ||
+      http2::examine(end.incoming, x_bridge.x_response)) {
+    x_bridge.x_metrics.upstream_protocol_errors.add();
+    x_connection.reset(end, ErrorCode::kProtocolError);
+    x_bridge.fail(exchange, 502, "upstream-malformed-head");
+  } else if (!exchange.answered) {
+    x_bridge.x_client.send_informational(exchange.client, x_bridge.x_response.fields);
+  }
+}
+
+void Http2Upstream::on_head(StreamEnd& end, bool end_stream) {
+  Http2Exchange& exchange = exchange_of(end);
+  if (exchange.own_answer) {
+    return;
+  }
+  if (http2::examine(end.incoming, x_bridge.x_response) || x_bridge.x_response.status < 200) {
+    x_bridge.x_metrics.upstream_protocol_errors.add();
+    x_connection.reset(end, ErrorCode::kProtocolError);
+    x_bridge.fail(exchange, 502, "upstream-malformed-head");
+    return;
+  }
+  exchange.answered = true;
+  exchange.status = x_bridge.x_response.status;
+  if (end_stream) {
+    exchange.client.outgoing.end();
+  }
+  x_bridge.x_client.respond(exchange.client, x_bridge.x_response.fields, end_stream);
+}
+
+void Http2Upstream::on_body(StreamEnd& end, std::span<const std::uint8_t> bytes) {
+  Http2Exchange& exchange = exchange_of(end);
+  if (!exchange.client.open || exchange.own_answer) {
+    x_connection.consume(end, bytes.size());
+    return;
+  }
+  exchange.client.outgoing.append(bytes);
+  x_bridge.x_client.resume(exchange.client);
+}
+
+void Http2Upstream::on_trailers(StreamEnd& end) {
+  Http2Exchange& exchange = exchange_of(end);
+  if (!end.peer_ended ||
+      http2::filter_trailers(end.incoming, x_bridge.x_options.limits, x_bridge.x_trailers)) {
+    x_bridge.x_metrics.upstream_protocol_errors.add();
+    x_connection.reset(end, ErrorCode::kProtocolError);
+    x_bridge.fail(exchange, 502, "upstream-malformed-trailers");
+    return;
+  }
+  if (!exchange.own_answer) {
+    exchange.client.outgoing.end_with(x_bridge.x_trailers);
+    x_bridge.x_client.resume(exchange.client);
+  }
+}
+
+void Http2Upstream::on_end(StreamEnd& end) {
+  Http2Exchange& exchange = exchange_of(end);
+  if (!exchange.own_answer) {
+    exchange.client.outgoing.end();
+    x_bridge.x_client.resume(exchange.client);
+  }
+}
+
+void Http2Upstream::on_body_sent(StreamEnd& end, std::size_t bytes) {
+  x_bridge.x_client.consume(exchange_of(end).client, bytes);
+}
+
+void Http2Upstream::on_closed(StreamEnd& end, ErrorCode error) {
+  x_bridge.server_closed(exchange_of(end), error);
+}
+
+// --- the client's side
+
+Http2Bridge::Http2Bridge(const Options& options, HttpJudge& judge, Http2Host& host,
+                         WorkerMetrics& metrics, AccessLog& access_log, unsigned writer,
+                         TimePoint now)
+    : x_options(options), x_judge(judge), x_host(host), x_metrics(metrics),
+      x_access_log(access_log), x_writer(writer),
+      x_client(http2::Connection::Role::kServer, options.limits, *this, metrics), x_now(now),
+      x_idle_since(now) {
+  metrics.http2_connections_opened.add();
+}
+
+Http2Bridge::~Http2Bridge() { x_metrics.http2_connections_closed.add(); }
+
+void Http2Bridge::client_bytes(std::span<const std::uint8_t> bytes, TimePoint now) {
+  x_now = now;
+  x_client.feed(bytes, now);
+}
+
+void Http2Bridge::upstream_bytes(Http2Upstream& upstream, std::span<const std::uint8_t> bytes,
+                                 TimePoint now) {
+  x_now = now;
+  if (!upstream.x_lost) {
+    upstream.x_connection.feed(bytes, now);
+    settle();
+  }
+}
+
+void Http2Bridge::settle() {
+  for (Http2Upstream& upstream : x_upstreams) {
+    if (!upstream.x_lost && upstream.x_connection.over()) {
+      upstream_lost(upstream, 502,
+                    upstream.x_ready ? "upstream-protocol-error" : "upstream-not-http2");
+    }
+  }
+}
+
+void Http2Bridge::upstream_connected(Http2Upstream& upstream, TimePoint now) {
+  upstream.x_connected = true;
+  upstream.x_since = now;
+}
+
+void Http2Bridge::upstream_lost(Http2Upstream& upstream, int status, std::string_view reason) {
+  if (upstream.x_lost) {
+    return;
+  }
+  upstream.x_lost = true;
+  upstream.x_waiting.clear();
+  for (auto at = x_exchanges.begin(); at != x_exchanges.end();) {
+    Exchange& exchange = *at++; // may be released
+    if (exchange.upstream != &upstream) {
+      continue;
+    }
+    const bool whole = exchange.answered && exchange.server.peer_ended;
+    exchange.server.open = false;
+    detach(exchange);
+    drop_request_body(exchange);
+    if (!whole) {
+      fail(exchange, status, reason);
+    } else if (exchange.client.open && !exchange.client.peer_ended) {
+      exchange.client.stop_peer_after_end = true;
+    }
+    release_if_done(exchange);
+  }
+}
+
+bool Http2Bridge::disposable(const Http2Upstream& upstream) const {
+  return upstream.x_lost || (upstream.x_draining && upstream.x_streams == 0);
+}
+
+void Http2Bridge::erase(Http2Upstream& upstream) {
+  WEIR_CHECK(upstream.x_streams == 0);
+  x_upstreams.remove_if([&](const Http2Upstream& each) { return &each == &upstream; });
+}
+
+void Http2Bridge::abandon() {
+  for (auto at = x_exchanges.begin(); at != x_exchanges.end();) {
+    Exchange& exchange = *at++;
+    exchange.client.open = false;
+    if (!exchange.recorded) {
+      record(exchange, AccessVerdict::kError, {}, "client-closed");
+    }
+    cancel_server(exchange, ErrorCode::kCancel);
+    release_if_done(exchange);
+  }
+}
+
+void Http2Bridge::drain() {
+  if (x_drain == Drain::kNo) {
+    x_drain = Drain::kAnnounced;
+    x_drain_since = x_now;
+    x_client.announce_shutdown();
+  }
+}
+
+StreamEnd* Http2Bridge::on_open() {
+  // Streams that the client has closed may still be finishing towards the server.
+  if (x_denied || x_exchanges.size() >= std::size_t{2} * x_options.limits.max_streams) {
+    return nullptr;
+  }
+  if (x_spare.empty()) {
+    x_exchanges.emplace_back();
+    x_exchanges.back().self = std::prev(x_exchanges.end());
+  } else {
+    x_exchanges.splice(x_exchanges.end(), x_spare, x_spare.begin());
+  }
+  Exchange& exchange = x_exchanges.back();
+  exchange.time = std::chrono::system_clock::now();
+  exchange.start = std::chrono::steady_clock::now();
+  return &exchange.client;
+}
+
+void Http2Bridge::on_head(StreamEnd& end, bool end_stream) {
+  Exchange& exchange = exchange_of(end);
+  std::swap(exchange.request.received, end.incoming);
+  const http::Refusal refusal = http2::examine(exchange.request, x_options.limits);
+  if (end_stream) {
+    exchange.server.outgoing.end();
+  }
+  if (!x_judge.refresh()) {
+    deny_connection();
+    return;
+  }
+  if (refusal) {
+    x_metrics.http_parse_errors.add();
+    answer(exchange, refusal.status, AccessVerdict::kError, {}, refusal.reason);
+    return;
+  }
+  const policy::L7Decision decision = x_judge.judge(exchange.request.for_policy());
+  if (!decision.allowed) {
+    answer(exchange, 403, AccessVerdict::kDenied, decision.rule->label, decision.reason);
+    return;
+  }
+  forward(exchange);
+}
+
+void Http2Bridge::forward(Exchange& exchange) {
+  Http2Upstream* upstream = x_upstreams.empty() ? nullptr : &x_upstreams.back();
+  const bool dial = upstream == nullptr || !upstream->takes_streams();
+  if (dial) {
+    upstream = &x_upstreams.emplace_back(*this, x_now);
+  }
+  exchange.upstream = upstream;
+  ++upstream->x_streams;
+  upstream->x_waiting.push_back(&exchange);
+  if (dial) {
+    x_host.dial(*upstream);
+  } else {
+    upstream->send_waiting();
+  }
+}
+
+bool Http2Bridge::send(Exchange& exchange) {
+  x_fields.clear();
+  http2::write_fields(exchange.request, x_fields);
+  const http2::BodyQueue& body = exchange.server.outgoing;
+  const bool empty = body.ended() && body.size() == 0 && body.trailers().size() == 0;
+  if (!exchange.upstream->x_connection.send_request(exchange.server, x_fields, empty)) {
+    return false;
+  }
+  ++exchange.upstream->x_open;
+  return true;
+}
+
+bool Http2Bridge::waits(const Exchange& exchange) {
+  return exchange.upstream != nullptr && !exchange.server.open && !exchange.server_done;
+}
+
+void Http2Bridge::detach(Exchange& exchange) {
+  if (exchange.upstream != nullptr) {
+    if (waits(exchange)) {
+      std::erase(exchange.upstream->x_waiting, &exchange);
+    }
+    --exchange.upstream->x_streams;
+    exchange.upstream = nullptr;
+  }
+}
+
+// The server is not to go on with this request; it may never have seen it.
+void Http2Bridge::cancel_server(Exchange& exchange, ErrorCode error) {
+  if (exchange.server.open) {
+    exchange.upstream->x_connection.reset(exchange.server, error);
+  } else {
+    detach(exchange);
+  }
+}
+
+void Http2Bridge::drop_request_body(Exchange& exchange) {
+  x_client.consume(exchange.client, exchange.server.outgoing.size());
+  exchange.server.outgoing.reset();
+}
+
+// What the server has sent of its answer, and will still send, is of no use any more.
+void Http2Bridge::disown_answer(Exchange& exchange) {
+  if (!exchange.own_answer) {
+    exchange.own_answer = true;
+    if (exchange.upstream != nullptr) {
+      exchange.upstream->x_connection.consume(exchange.server, exchange.client.outgoing.size());
+    }
+  }
+}
+
+void Http2Bridge::on_body(StreamEnd& end, std::span<const std::uint8_t> bytes) {
+  Exchange& exchange = exchange_of(end);
+  exchange.bytes_in += bytes.size();
+  if (exchange.upstream == nullptr || exchange.server_done || exchange.server.reset_by_owner) {
+    x_client.consume(end, bytes.size());
+    return;
+  }
+  exchange.server.outgoing.append(bytes);
+  exchange.upstream->x_connection.resume(exchange.server);
+}
+
+void Http2Bridge::on_trailers(StreamEnd& end) {
+  Exchange& exchange = exchange_of(end);
+  if (!end.peer_ended || http2::filter_trailers(end.incoming, x_options.limits, x_trailers)) {
+    x_metrics.http_parse_errors.add();
+    reset_client(exchange, ErrorCode::kProtocolError, AccessVerdict::kError, {},
+                 "malformed-trailers");
+    cancel_server(exchange, ErrorCode::kCancel);
+    return;
+  }
+  if (exchange.upstream != nullptr && !exchange.server_done) {
+    exchange.server.outgoing.end_with(x_trailers);
+    exchange.upstream->x_connection.resume(exchange.server);
+  }
+}
+
+void Http2Bridge::on_end(StreamEnd& end) {
+  Exchange& exchange = exchange_of(end);
+  if (exchange.upstream != nullptr && !exchange.server_done) {
+    exchange.server.outgoing.end();
+    exchange.upstream->x_connection.resume(exchange.server);
+  }
+}
+
+void Http2Bridge::on_body_sent(StreamEnd& end, std::size_t bytes) {
+  Exchange& exchange = exchange_of(end);
+  exchange.bytes_out += bytes;
+  if (exchange.upstream != nullptr && !exchange.own_answer) {
+    exchange.upstream->x_connection.consume(exchange.server, bytes);
+    if (exchange.server_done && end.outgoing.size() == 0) {
+      detach(exchange);
+    }
+  }
+}
+
+void Http2Bridge::on_closed(StreamEnd& end, ErrorCode error) {
+  Exchange& exchange = exchange_of(end);
+  const bool whole = error == ErrorCode::kNoError && end.local_ended;
+  if (!exchange.recorded) {
+    if (whole) {
+      record(exchange, AccessVerdict::kAllowed, {}, {});
+    } else if (!end.final_head) {
+      x_metrics.http_parse_errors.add();
+      record(exchange, AccessVerdict::kError, {}, "malformed-head");
+    } else {
+      record(exchange, AccessVerdict::kError, {},
+             error == ErrorCode::kProtocolError ? "malformed-body" : "client-reset");
+    }
+  }
+  // Answer bytes that nobody will read any more.
+  if (exchange.upstream != nullptr && !exchange.own_answer) {
+    exchange.upstream->x_connection.consume(exchange.server, end.outgoing.size());
+  }
+  end.outgoing.reset();
+  // A server that has answered early still gets the whole request.
+  if (!whole || !end.peer_ended) {
+    cancel_server(exchange, whole ? ErrorCode::kCancel : passed_on(error));
+  }
+  if (!exchange.server.open && exchange.upstream == nullptr) {
+    drop_request_body(exchange);
+  }
+  release_if_done(exchange);
+}
+
+void Http2Bridge::server_closed(Exchange& exchange, ErrorCode error) {
+  exchange.server_done = true;
+  Http2Upstream& upstream = *exchange.upstream;
+  --upstream.x_open;
+  drop_request_body(exchange);
+  const bool whole = exchange.server.peer_ended;
+  if (!whole && !exchange.server.reset_by_owner) {
+    reset_client(exchange,
+                 error == ErrorCode::kNoError ? ErrorCode::kInternalError : passed_on(error),
+                 AccessVerdict::kError, {}, "upstream-reset");
+  } else if (whole && exchange.client.open && !exchange.client.peer_ended && !exchange.own_answer) {
+    if (exchange.client.local_ended) {
+      x_client.reset(exchange.client, ErrorCode::kNoError);
+    } else {
+      exchange.client.stop_peer_after_end = true;
+    }
+  }
+  if (exchange.own_answer || !exchange.client.open || exchange.client.outgoing.size() == 0) {
+    detach(exchange);
+  }
+  release_if_done(exchange);
+  upstream.send_waiting();
+}
+
+void Http2Bridge::answer(Exchange& exchange, int status, AccessVerdict verdict,
+                         std::string_view denied_by, std::string_view reason) {
+  disown_answer(exchange);
+  if (!exchange.client.open || exchange.client.reset_by_owner) {
+    return;
+  }
+  const http2::OwnAnswer own(status, denied_by, exchange.request);
+  exchange.answered = true;
+  exchange.status = status;
+  exchange.bytes_out += own.body.size();
+  record(exchange, verdict, denied_by, reason);
+  exchange.client.outgoing.append(
+      {reinterpret_cast<const std::uint8_t*>(own.body.data()), own.body.size()});
+  exchange.client.outgoing.end();
+  exchange.client.stop_peer_after_end = true;
+  x_client.respond(exchange.client, own.fields, own.body.empty());
+}
+
+// The server has not answered, or not to the end.
+void Http2Bridge::fail(Exchange& exchange, int status, std::string_view reason) {
+  if (exchange.own_answer) {
+    return;
+  }
+  if (exchange.answered) {
+    reset_client(exchange, ErrorCode::kInternalError, AccessVerdict::kError, {}, reason);
+  } else {
+    answer(exchange, status, AccessVerdict::kError, {}, reason);
+  }
+}
+
+void Http2Bridge::reset_client(Exchange& exchange, ErrorCode error, AccessVerdict verdict,
+                               std::string_view denied_by, std::string_view reason) {
+  disown_answer(exchange);
+  if (exchange.client.open && !exchange.client.reset_by_owner) {
+    if (!exchange.recorded) {
+      record(exchange, verdict, denied_by, reason);
+    }
+    x_client.reset(exchange.client, error);
+  }
+}
+
+void Http2Bridge::release_if_done(Exchange& exchange) {
+  if (exchange.client.open || exchange.upstream != nullptr) {
+    return;
+  }
+  const Exchange::Handle at = exchange.self;
+  if (x_spare.size() >= kMaxSpare) {
+    x_exchanges.erase(at);
+  } else {
+    for (StreamEnd* end :
+         {static_cast<StreamEnd*>(&exchange.client), static_cast<StreamEnd*>(&exchange.server)}) {
+      end->clear();
+    }
+    exchange.request.clear();
+    exchange.answered = exchange.own_answer = exchange.recorded = exchange.server_done = false;
+    exchange.status = 0;
+    exchange.bytes_in = exchange.bytes_out = 0;
+    x_spare.splice(x_spare.begin(), x_exchanges, at);
+  }
+  if (x_exchanges.empty()) {
+    x_idle_since = x_now;
+  }
+}
+
+void Http2Bridge::record(Exchange& exchange, AccessVerdict verdict, std::string_view denied_by,
+                         std::string_view reason) {
+  exchange.recorded = true;
+  const auto status = static_cast<std::size_t>(exchange.status);
+  auto& by_status = x_metrics.http_requests[static_cast<std::size_t>(verdict)];
+  by_status[status >= 100 && status < by_status.size() ? status : 0].add();
+  x_metrics.http_bytes_in.add(exchange.bytes_in);
+  x_metrics.http_bytes_out.add(exchange.bytes_out);
+
+  const HttpJudge::Labels labels = x_judge.labels();
+  AccessRecord record;
+  record.time = exchange.time;
+  record.verdict = verdict;
+  record.direction = labels.direction;
+  record.protocol = "http";
+  record.source = labels.source;
+  record.destination = labels.destination;
+  record.method = exchange.request.method;
+  record.path = exchange.request.path;
+  record.host = exchange.request.host;
+  if (exchange.status != 0) {
+    record.status = exchange.status;
+  }
+  record.denied_by = denied_by;
+  record.reason = reason;
+  record.bytes_in = exchange.bytes_in;
+  record.bytes_out = exchange.bytes_out;
+  record.duration = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - exchange.start);
+  if (!x_access_log.write(x_writer, record)) {
+    x_metrics.access_log_lost.add();
+  }
+}
+
+// The flow itself is denied, or is to speak another protocol now: nothing of it goes on.
+void Http2Bridge::deny_connection() {
+  if (x_denied) {
+    return;
+  }
+  x_denied = true;
+  for (Exchange& exchange : x_exchanges) {
+    if (!exchange.own_answer) {
+      std::string_view denied_by;
+      const policy::L7Decision decision = x_judge.judge(exchange.request.for_policy());
+      if (!decision.allowed) {
+        denied_by = decision.rule->label;
+      }
+      record(exchange, AccessVerdict::kDenied, denied_by, "policy");
+      exchange.own_answer = true;
+    }
+    cancel_server(exchange, ErrorCode::kCancel);
+  }
+  x_client.close_now(ErrorCode::kNoError);
+}
+
+void Http2Bridge::judge_again() {
+  if (!x_judge.refresh()) {
+    deny_connection();
+    return;
+  }
+  for (Exchange& exchange : x_exchanges) {
+    if (exchange.own_answer || !exchange.client.final_head) {
+      continue;
+    }
+    const policy::L7Decision decision = x_judge.judge(exchange.request.for_policy());
+    if (decision.allowed) {
+      continue;
+    }
+    x_metrics.http2_policy_resets.add();
+    if (exchange.answered) {
+      reset_client(exchange, ErrorCode::kCancel, AccessVerdict::kDenied, decision.rule->label,
+                   decision.reason);
+    } else {
+      answer(exchange, 403, AccessVerdict::kDenied, decision.rule->label, decision.reason);
+    }
+    cancel_server(exchange, ErrorCode::kCancel);
+  }
+}
+
+void Http2Bridge::end_stalled(TimePoint now) {
+  const auto stalled = [&](StreamEnd& end, const http2::Connection& connection) {
+    const bool shut = end.open && end.outgoing.size() > 0 && connection.window_shut(end);
+    const bool waiting = &connection != &x_client && waits(exchange_of(end));
+    if (!shut && !waiting) {
+      end.stalled_since.reset();
+      return false;
+    }
+    if (!end.stalled_since) {
+      end.stalled_since = now;
+    }
+    return now - *end.stalled_since > x_options.limits.stall_timeout;
+  };
+  for (Exchange& exchange : x_exchanges) {
+    if (stalled(exchange.client, x_client)) {
+      x_metrics.http2_stalls.add();
+      reset_client(exchange, ErrorCode::kCancel, AccessVerdict::kError, {}, "client-stalled");
+      cancel_server(exchange, ErrorCode::kCancel);
+    } else if (exchange.upstream != nullptr &&
+               stalled(exchange.server, exchange.upstream->x_connection)) {
+      fail(exchange, 504, "upstream-stalled");
+      cancel_server(exchange, ErrorCode::kCancel);
+    }
+  }
+}
+
+void Http2Bridge::tick(TimePoint now) {
+  x_now = now;
+  if (!x_client.check_deadlines(now)) {
+    return;
+  }
+  for (Http2Upstream& upstream : x_upstreams) {
+    const bool silent = upstream.x_connected && !upstream.x_ready &&
+                        now - upstream.x_since > x_options.handshake_timeout;
+    if (silent) {
+      upstream_lost(upstream, 502, "upstream-not-http2");
+    } else if (upstream.x_ready && !upstream.x_lost &&
+               !upstream.x_connection.check_deadlines(now)) {
+      upstream_lost(upstream, 504, "upstream-stalled");
+    }
+  }
+  if (!x_exchanges.empty()) {
+    judge_again();
+    end_stalled(now);
+  } else {
+    x_spare.clear();
+    if (now - x_idle_since > x_options.limits.idle_timeout) {
+      drain();
+    }
+  }
+  if (x_drain == Drain::kAnnounced && now - x_drain_since >= kDrainPause) {
+    x_drain = Drain::kShutDown;
+    x_client.shut_down();
+  }
+}
+
+} // namespace weir::session

@@ -1,0 +1,55 @@
+// What a TCP listener knows of an accepted connection, and the protocols that others speak on it.
+// main wires the handlers, so that the listeners do not depend on every protocol.
+#pragma once
+
+#include "proxy/base/ip.h"
+#include "proxy/session/context.h"
+#include "proxy/session/policy_gate.h"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace weir::net {
+class Connector;
+class Stream;
+} // namespace weir::net
+
+namespace weir::session {
+
+class HttpJudge;
+struct HttpService;
+
+struct TcpFlow {
+  ClientAddr client;
+  OriginalDst destination;  // static listener: the fixed upstream
+  std::uint16_t port = 0;   // destination port as policy sees it
+  bool transparent = false; // the upstream sees the client's own address
+};
+
+struct TcpHandlers {
+  // Speaks DNS over TCP on the socket until its end. The gate has judged the flow (kRedirect,
+  // kDns). The context outlives the coroutine, which runs in its worker's gate.
+  std::function<boost::asio::awaitable<void>(SessionContext& context,
+                                             boost::asio::ip::tcp::socket socket,
+                                             std::unique_ptr<PolicyGate> gate, TcpFlow flow)>
+      dns;
+  // Judges the TLS server name and passes the bytes on (tls_handler.h). The gate's verdict may be
+  // any: kDeny is reset, kAllow passed on unread. For the rest as dns.
+  std::function<boost::asio::awaitable<void>(SessionContext& context,
+                                             boost::asio::ip::tcp::socket socket,
+                                             std::unique_ptr<PolicyGate> gate, TcpFlow flow)>
+      tls;
+  // Speaks HTTP/2 with a client whose first bytes are its preface (http2::kPreface); `received` is
+  // what was read so far, the preface first and whole. The service outlives the coroutine.
+  std::function<boost::asio::awaitable<void>(
+      HttpService& service, std::unique_ptr<net::Stream> client, std::string received,
+      std::unique_ptr<HttpJudge> judge, std::unique_ptr<net::Connector> connector)>
+      http2;
+};
+
+} // namespace weir::session

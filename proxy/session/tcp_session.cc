@@ -1,0 +1,191 @@
+#include "proxy/session/tcp_session.h"
+
+#include "proxy/net/relay.h"
+#include "proxy/net/socket_stream.h"
+#include "proxy/session/gate_judge.h"
+
+#include <boost/asio/this_coro.hpp>
+
+#include <chrono>
+#include <optional>
+#include <utility>
+
+namespace weir::session {
+namespace asio = boost::asio;
+
+namespace {
+
+enum class Way : std::uint8_t { kRefuse, kRelay, kHttp, kDns, kTls };
+
+Way choose(const PolicyGate& gate, Spoken spoken) {
+  using policy::L7Protocol;
+  switch (gate.verdict()) {
+  case policy::Verdict::kDeny:
+    // Without a packet filter in front, HTTP can say who denied it.
+    return spoken == Spoken::kHttp ? Way::kHttp : Way::kRefuse;
+  case policy::Verdict::kAllow:
+    switch (spoken) {
+    case Spoken::kHttp:
+      return Way::kHttp;
+    case Spoken::kDns:
+      return Way::kDns;
+    case Spoken::kByPolicy:
+    case Spoken::kTcp:
+      return Way::kRelay;
+    }
+    break;
+  case policy::Verdict::kRedirect:
+    if (gate.protocol() == L7Protocol::kHttp &&
+        (spoken == Spoken::kByPolicy || spoken == Spoken::kHttp)) {
+      return Way::kHttp;
+    }
+    if (gate.protocol() == L7Protocol::kDns &&
+        (spoken == Spoken::kByPolicy || spoken == Spoken::kDns)) {
+      return Way::kDns;
+    }
+    if (gate.protocol() == L7Protocol::kTls &&
+        (spoken == Spoken::kByPolicy || spoken == Spoken::kTcp)) {
+      return Way::kTls;
+    }
+    break;
+  }
+  return Way::kRefuse;
+}
+
+// The authority of a request that names none: the server that the client connected to.
+std::string default_host(const SocketAddress& destination) {
+  if (destination.port != 80) {
+    return destination.to_string();
+  }
+  const std::string ip = destination.ip.to_string();
+  return destination.ip.is_v4() ? ip : "[" + ip + "]";
+}
+
+} // namespace
+
+TcpService::TcpService(SessionContext& context, TcpHandlers handlers)
+    : x_context(context), x_handlers(std::move(handlers)),
+      x_http(context.http, context.worker.metrics(), context.access_log, context.worker.index()) {}
+
+void TcpService::start() { x_context.worker.gate().spawn(x_http.watchdog.run()); }
+
+void TcpService::serve(asio::ip::tcp::socket socket, TcpFlow flow, std::unique_ptr<PolicyGate> gate,
+                       Spoken spoken) {
+  x_context.worker.gate().spawn(run(*this, std::move(socket), flow, std::move(gate), spoken));
+}
+
+std::unique_ptr<net::Connector> TcpService::connector_for(const TcpFlow& flow) const {
+  std::optional<IpAddress> source;
+  if (flow.transparent) {
+    source = flow.client.value.ip;
+  }
+  return std::make_unique<net::TcpConnector>(flow.destination.value, source,
+                                             x_context.http.connect_timeout);
+}
+
+asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket socket,
+                                      TcpFlow flow, std::unique_ptr<PolicyGate> gate,
+                                      Spoken spoken) {
+  co_await asio::this_coro::throw_if_cancelled(false);
+  switch (choose(*gate, spoken)) {
+  case Way::kRefuse:
+    service.refuse(std::move(socket), flow, *gate,
+                   gate->verdict() == policy::Verdict::kDeny ? "policy" : "protocol");
+    break;
+  case Way::kRelay:
+    // The TLS session also passes on what is allowed as it is, and notices when that changes.
+    if (service.x_handlers.tls) {
+      co_await service.x_handlers.tls(service.x_context, std::move(socket), std::move(gate), flow);
+    } else {
+      co_await run_relay(service, std::move(socket), flow, std::move(gate));
+    }
+    break;
+  case Way::kHttp:
+    co_await HttpSession::serve(std::make_unique<HttpSession>(
+        service.x_http, std::make_unique<net::SocketStream>(std::move(socket)),
+        std::make_unique<GateJudge>(std::move(gate), flow, spoken == Spoken::kHttp),
+        service.connector_for(flow), default_host(flow.destination.value)));
+    break;
+  case Way::kDns:
+    if (service.x_handlers.dns) {
+      co_await service.x_handlers.dns(service.x_context, std::move(socket), std::move(gate), flow);
+    } else {
+      service.refuse(std::move(socket), flow, *gate, "protocol");
+    }
+    break;
+  case Way::kTls:
+    if (service.x_handlers.tls) {
+      co_await service.x_handlers.tls(service.x_context, std::move(socket), std::move(gate), flow);
+    } else {
+      service.refuse(std::move(socket), flow, *gate, "protocol");
+    }
+    break;
+  }
+}
+
+asio::awaitable<void> TcpService::run_relay(TcpService& service, asio::ip::tcp::socket socket,
+                                            TcpFlow flow, std::unique_ptr<PolicyGate> gate) {
+  net::SocketStream client(std::move(socket));
+  const auto time = std::chrono::system_clock::now();
+  const auto start = std::chrono::steady_clock::now();
+  const std::unique_ptr<net::Connector> connector = service.connector_for(flow);
+  WorkerMetrics& metrics = service.x_context.worker.metrics();
+
+  AccessRecord record;
+  record.time = time;
+  record.protocol = "tcp";
+  const net::Connector::Connected upstream = co_await connector->connect();
+  if (upstream.error) {
+    metrics.upstream_connect_failures.add();
+    record.verdict = AccessVerdict::kError;
+    record.reason = "upstream-unreachable";
+    client.abort();
+  } else {
+    metrics.upstream_connections_opened.add();
+    const net::RelayResult result =
+        co_await net::relay(client, *upstream.stream, service.x_http.pool, nullptr);
+    if (result.clean) {
+      client.close();
+      upstream.stream->close();
+    } else {
+      client.abort();
+      upstream.stream->abort();
+    }
+    record.verdict = AccessVerdict::kAllowed;
+    record.bytes_in = result.bytes_in;
+    record.bytes_out = result.bytes_out;
+  }
+  const HttpJudge::Labels labels = flow_labels(*gate, flow);
+  record.direction = labels.direction;
+  record.source = labels.source;
+  record.destination = labels.destination;
+  record.duration = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - start);
+  if (!service.x_context.access_log.write(service.x_context.worker.index(), record)) {
+    metrics.access_log_lost.add();
+  }
+}
+
+void TcpService::refuse(asio::ip::tcp::socket socket, const TcpFlow& flow, const PolicyGate& gate,
+                        std::string_view reason) {
+  WorkerMetrics& metrics = x_context.worker.metrics();
+  metrics.connections_refused.add();
+  const HttpJudge::Labels labels = flow_labels(gate, flow);
+  AccessRecord record;
+  record.time = std::chrono::system_clock::now();
+  record.verdict = AccessVerdict::kDenied;
+  record.protocol = "tcp";
+  record.direction = labels.direction;
+  record.source = labels.source;
+  record.destination = labels.destination;
+  if (gate.denying_rule() != nullptr) {
+    record.denied_by = gate.denying_rule()->label;
+  }
+  record.reason = reason;
+  if (!x_context.access_log.write(x_context.worker.index(), record)) {
+    metrics.access_log_lost.add();
+  }
+  net::SocketStream(std::move(socket)).abort();
+}
+
+} // namespace weir::session

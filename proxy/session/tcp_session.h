@@ -1,0 +1,58 @@
+// What becomes of an accepted TCP connection: refused, copied through, or spoken to in the
+// protocol that policy wants. Nothing is guessed from its bytes: a protocol that policy did not
+// name is refused, never passed through.
+#pragma once
+
+#include "proxy/session/http_session.h"
+#include "proxy/session/tcp_handlers.h"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <cstdint>
+#include <memory>
+
+namespace weir::session {
+
+// What the listener was made for.
+enum class Spoken : std::uint8_t {
+  kByPolicy, // transparent: whatever policy says of this flow
+  kHttp,
+  kDns,
+  kTcp, // no L7 protocol; TLS by server name is one
+};
+
+// The TCP side of one worker. Outlives the worker's gate and its listeners; after construction on
+// the worker's thread only.
+class TcpService {
+public:
+  // The context outlives the service.
+  TcpService(SessionContext& context, TcpHandlers handlers);
+
+  // Starts what sessions need. Once, before the first connection.
+  void start();
+  // Spawns the connection's session in the worker's gate.
+  void serve(boost::asio::ip::tcp::socket socket, TcpFlow flow, std::unique_ptr<PolicyGate> gate,
+             Spoken spoken);
+  // Idle connections end, the others after their present request.
+  void drain() { x_http.drain_list.drain(); }
+
+  [[nodiscard]] SessionContext& context() { return x_context; }
+
+private:
+  static boost::asio::awaitable<void> run(TcpService& service, boost::asio::ip::tcp::socket socket,
+                                          TcpFlow flow, std::unique_ptr<PolicyGate> gate,
+                                          Spoken spoken);
+  static boost::asio::awaitable<void> run_relay(TcpService& service,
+                                                boost::asio::ip::tcp::socket socket, TcpFlow flow,
+                                                std::unique_ptr<PolicyGate> gate);
+  void refuse(boost::asio::ip::tcp::socket socket, const TcpFlow& flow, const PolicyGate& gate,
+              std::string_view reason);
+  std::unique_ptr<net::Connector> connector_for(const TcpFlow& flow) const;
+
+  SessionContext& x_context;
+  TcpHandlers x_handlers;
+  HttpService x_http;
+};
+
+} // namespace weir::session

@@ -1,0 +1,791 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
+ *
+ * The four programs of the data path. They fetch what decide.h asks for and do what it answers.
+ *
+ *   weir_from_pod  tc ingress of the host side of a pod's veth: what the pod sends
+ *   weir_to_pod    tc egress of the same: what the pod is about to receive
+ *   weir_from_net  tc ingress of every other interface: what enters the node
+ *   weir_to_net    tc egress of every other interface: what leaves the node
+ *
+ * Egress policy is enforced in weir_from_pod, together with the ingress policy of a destination on
+ * this node, because that is where both may still redirect. Ingress policy is enforced in
+ * weir_to_pod, and in weir_from_net as far as it redirects.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "redirect-bpf/abi/weir_abi.h"
+#include "redirect-bpf/bpf/conntrack.h"
+#include "redirect-bpf/bpf/decide.h"
+#include "redirect-bpf/bpf/maps.h"
+#include "redirect-bpf/bpf/parse.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Not in the headers of Linux 6.1. NEXT leaves the packet to whoever is attached behind (the CNI);
+ * PASS and DROP end the matter. */
+enum {
+	WEIR_NEXT = -1,
+	WEIR_PASS = 0,
+	WEIR_SHOT = 2,
+};
+
+#define WEIR_ENFORCED (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_EGRESS_ENFORCED)
+/* Of a destination: its policy has a say about what is sent to it. */
+#define WEIR_GUARDED (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_HELD)
+
+/* A flow being judged. Its tuple travels beside it: that of its first packet, which is not always
+ * the packet at hand, as an answer is judged by the flow that it answers. */
+struct weir_flow {
+	__u64 now;
+	__u32 revision;
+	__u32 endpoint;
+	__u16 flags; /* of the endpoint */
+	__u16 policy_port_be;
+	__u8 direction;
+	__u8 established; /* decided before: what was learned once still counts */
+	/* The answer. */
+	__u8 verdict;
+	__u8 reason;
+	__u32 rule;
+	__u8 reason_direction;
+	__u8 learned;
+	__u8 is_reply;
+	/* Of its entry, if it has one. */
+	__u8 entry_verdict;
+	__u8 entry_flags;
+	__u8 pad[7];
+};
+
+/* Whose policy is asked about a flow, and about whom. */
+struct weir_party {
+	__u32 endpoint;
+	__u32 identity; /* of the peer */
+	__u16 flags;	/* of the endpoint */
+	__u8 direction;
+	__u8 pad;
+};
+
+__noinline __u32 weir_identity_of(const struct weir_addr *address, __u32 slot)
+{
+	struct weir_identity_key key;
+	__u32 *identity;
+	void *trie;
+
+	if (!address)
+		return WEIR_IDENTITY_UNMANAGED;
+	key.prefix_length = 128;
+	key.address = *address;
+	trie = bpf_map_lookup_elem(&weir_identities, &slot);
+	identity = trie ? bpf_map_lookup_elem(trie, &key) : 0;
+	return identity ? *identity : weir_unknown_identity(address);
+}
+
+/* One direction of one endpoint's policy. */
+__noinline int weir_ask(const struct weir_flow *flow, const struct weir_tuple *tuple,
+			const struct weir_party *party, struct weir_judgement *answer)
+{
+	struct weir_policy_slot where = {};
+	struct weir_policy_entry *peer, *any, *learned_row = 0;
+	struct weir_learned_entry *learned = 0;
+	struct weir_policy_key key = {};
+	__u64 groups = 0;
+	bool expired = false;
+	__u16 wanted;
+	void *rows;
+
+	if (!flow || !tuple || !party || !answer)
+		return 0;
+	if (party->flags & WEIR_ENDPOINT_HELD) {
+		*answer = weir_no_policy();
+		return 0;
+	}
+	wanted = party->direction == WEIR_EGRESS ? WEIR_ENDPOINT_EGRESS_ENFORCED
+						 : WEIR_ENDPOINT_INGRESS_ENFORCED;
+	if (!(party->flags & wanted)) {
+		*answer = weir_not_enforced();
+		return 0;
+	}
+	where.endpoint = party->endpoint;
+	where.slot = weir_slot(flow->revision);
+	rows = bpf_map_lookup_elem(&weir_policies, &where);
+	if (!rows) {
+		*answer = weir_no_policy();
+		return 0;
+	}
+	key.prefix_length = WEIR_POLICY_PREFIX_FULL;
+	key.identity = party->identity;
+	key.direction = party->direction;
+	key.protocol = tuple->protocol;
+	key.port_be = flow->policy_port_be;
+	peer = bpf_map_lookup_elem(rows, &key);
+	key.identity = WEIR_IDENTITY_ANY;
+	any = bpf_map_lookup_elem(rows, &key);
+	if (party->direction == WEIR_EGRESS && weir_is_learnable(party->identity)) {
+		struct weir_learned_key learned_key;
+
+		learned_key.endpoint = party->endpoint;
+		learned_key.address = tuple->destination;
+		learned = bpf_map_lookup_elem(&weir_learned, &learned_key);
+	}
+	if (learned) {
+		expired = flow->now > learned->expires_ns;
+		if (!expired || flow->established)
+			groups = learned->groups;
+		key.identity = WEIR_IDENTITY_LEARNED;
+		learned_row = bpf_map_lookup_elem(rows, &key);
+	}
+	*answer = weir_judge_rows(peer, any, learned_row, groups, expired, party->identity);
+	if (learned && answer->learned && weir_needs_touch(flow->now, learned->last_used_ns))
+		learned->last_used_ns = flow->now;
+	return 0;
+}
+
+/* Judges a flow by all policies that it has to satisfy at this hook, and tells what came out. */
+__noinline int weir_decide(struct weir_flow *flow, const struct weir_tuple *tuple)
+{
+	struct weir_party own = {}, other = {};
+	struct weir_judgement first = {}, second = weir_not_enforced();
+	struct weir_endpoint *destination = 0;
+	bool second_decides;
+	__u32 slot;
+
+	if (!flow || !tuple)
+		return 0;
+	slot = weir_slot(flow->revision);
+	own.endpoint = flow->endpoint;
+	own.flags = flow->flags;
+	own.direction = flow->direction;
+	if (flow->direction == WEIR_EGRESS) {
+		own.identity = weir_identity_of(&tuple->destination, slot);
+		destination = bpf_map_lookup_elem(&weir_endpoints, &tuple->destination);
+	} else {
+		own.identity = weir_identity_of(&tuple->source, slot);
+	}
+	weir_ask(flow, tuple, &own, &first);
+	if (destination) {
+		other.endpoint = destination->id;
+		other.flags = destination->flags[slot & 1];
+		other.direction = WEIR_INGRESS;
+		other.identity = weir_identity_of(&tuple->source, slot);
+		weir_ask(flow, tuple, &other, &second);
+	}
+
+	second_decides = weir_second_is_stricter(first.verdict, second.verdict);
+	flow->verdict = second_decides ? second.verdict : first.verdict;
+	flow->reason = second_decides ? second.reason : first.reason;
+	flow->rule = second_decides ? second.rule : first.rule;
+	flow->learned = first.learned && first.verdict != WEIR_DENY;
+	flow->reason_direction = second_decides ? WEIR_INGRESS : flow->direction;
+
+	/* An allow by the second is reported where it is enforced, in weir_to_pod; allows and
+	 * redirects only when the flow is new. */
+	if (flow->verdict == WEIR_DENY ? !second_decides : first.judged && !flow->established)
+		weir_emit(tuple, own.endpoint, own.identity, own.direction, &first);
+	if (flow->verdict == WEIR_DENY ? second_decides
+				       : second.verdict == WEIR_REDIRECT && !flow->established)
+		weir_emit(tuple, other.endpoint, other.identity, other.direction, &second);
+	return 0;
+}
+
+static __always_inline void weir_deny(struct weir_flow *flow, __u8 reason, __u8 direction)
+{
+	flow->verdict = WEIR_DENY;
+	flow->reason = reason;
+	flow->reason_direction = direction;
+}
+
+static __always_inline void weir_take(struct weir_flow *flow, const struct weir_ct_entry *entry)
+{
+	flow->entry_verdict = entry->verdict;
+	flow->entry_flags = entry->flags;
+	flow->verdict = entry->verdict;
+	flow->rule = entry->rule;
+}
+
+/* Finds the flow that a packet belongs to, as its next packet or as its answer. 1: its entry has
+ * the verdict. 0: it is to be judged; `flow` is then made ready for that. */
+__noinline int weir_look_up(const struct weir_packet *packet, struct weir_flow *flow)
+{
+	struct weir_ct_entry *entry;
+	struct weir_ct_key key;
+	__u8 closing;
+	bool opens;
+
+	if (!packet || !flow)
+		return 0;
+	opens = weir_is_open(packet->tuple.protocol, packet->tcp_flags);
+	closing = weir_is_close(packet->tuple.protocol, packet->tcp_flags) ? WEIR_CT_CLOSING : 0;
+
+	if (!packet->is_icmp || packet->icmp_role == WEIR_ICMP_REQUEST) {
+		weir_flow_key(&key, flow->endpoint, flow->direction, &packet->tuple);
+		entry = weir_find_flow(&key, flow->now);
+		if (entry && !opens) {
+			if (entry->revision == flow->revision) {
+				weir_touch_flow(entry, flow->endpoint, &packet->tuple.destination,
+						closing, flow->now);
+				weir_take(flow, entry);
+				return 1;
+			}
+			flow->established = 1;
+			weir_take(flow, entry);
+		}
+	}
+	if (packet->is_icmp ? packet->icmp_role == WEIR_ICMP_REPLY : !opens) {
+		weir_flow_key(&key, flow->endpoint, !flow->direction, &packet->tuple);
+		weir_reverse(&packet->tuple, &key.tuple);
+		entry = weir_find_flow(&key, flow->now);
+		if (entry) {
+			flow->is_reply = 1;
+			weir_take(flow, entry);
+			if (entry->revision == flow->revision) {
+				weir_touch_flow(entry, flow->endpoint, &packet->tuple.source,
+						closing | WEIR_CT_REPLIED, flow->now);
+				return 1;
+			}
+			flow->established = 1;
+			flow->direction = !flow->direction;
+			flow->policy_port_be = packet->tuple.source_port_be;
+			if (packet->is_icmp)
+				flow->policy_port_be =
+				    packet->is_v6 ? bpf_htons(128) : bpf_htons(8);
+		}
+	}
+	return 0;
+}
+
+/* Asks the policies about a flow that is new or was decided under another revision. */
+__noinline int weir_judge(const struct weir_packet *packet, struct weir_flow *flow,
+			  __u32 may_redirect)
+{
+	struct weir_tuple reversed;
+
+	if (!packet || !flow)
+		return 0;
+	if (flow->is_reply) {
+		weir_reverse(&packet->tuple, &reversed);
+		weir_decide(flow, &reversed);
+	} else {
+		weir_decide(flow, &packet->tuple);
+	}
+	if (flow->established)
+		flow->verdict =
+		    weir_keep_verdict(flow->entry_verdict, flow->verdict, packet->tuple.protocol);
+	if (flow->verdict != WEIR_REDIRECT)
+		return 0;
+	/* What was allowed to pass by the proxy cannot be handed to it by an answer. */
+	if (flow->is_reply && flow->entry_verdict == WEIR_ALLOW)
+		weir_deny(flow, WEIR_DROP_MISSED_REDIRECT, !flow->direction);
+	else if (!flow->is_reply && !may_redirect)
+		weir_deny(flow, WEIR_DROP_MISSED_REDIRECT, flow->direction);
+	return 0;
+}
+
+/* Writes down what weir_judge() has found. */
+__noinline int weir_remember(const struct weir_packet *packet, struct weir_flow *flow)
+{
+	struct weir_ct_entry entry = {};
+	struct weir_ct_key key;
+
+	if (!packet || !flow)
+		return 0;
+	if (packet->is_icmp && packet->icmp_role != WEIR_ICMP_REQUEST && !flow->is_reply)
+		return 0;
+	weir_flow_key(&key, flow->endpoint, flow->direction, &packet->tuple);
+	if (flow->is_reply)
+		weir_reverse(&packet->tuple, &key.tuple);
+	if (flow->verdict == WEIR_DENY) {
+		bpf_map_delete_elem(&weir_conntrack, &key);
+		return 0;
+	}
+	entry.last_seen_ns = flow->now;
+	entry.revision = flow->revision;
+	entry.rule = flow->rule;
+	entry.verdict = flow->verdict;
+	entry.flags = flow->learned ? WEIR_CT_LEARNED : 0;
+	if (flow->established)
+		entry.flags |= flow->entry_flags & (WEIR_CT_REPLIED | WEIR_CT_CLOSING);
+	if (flow->is_reply)
+		entry.flags |= WEIR_CT_REPLIED;
+	if (weir_is_close(packet->tuple.protocol, packet->tcp_flags))
+		entry.flags |= WEIR_CT_CLOSING;
+	flow->entry_flags = entry.flags;
+	if (bpf_map_update_elem(&weir_conntrack, &key, &entry, BPF_ANY)) {
+		weir_deny(flow, WEIR_DROP_CT_FULL, flow->direction);
+		return 0;
+	}
+	if (flow->verdict == WEIR_ALLOW && !flow->established) {
+		/* Its answers are its own, also if the proxy has used the same ports before. */
+		weir_reverse(&packet->tuple, &key.tuple);
+		bpf_map_delete_elem(&weir_returns, &key.tuple);
+	}
+	return 0;
+}
+
+/* The verdict on a packet: from its flow's entry, or by asking the policies and remembering what
+ * they say. `flow` comes in with the packet's own direction. Three calls one after the other and
+ * not one within the other: frames add up. */
+static __always_inline void weir_track(const struct weir_packet *packet, struct weir_flow *flow,
+				       __u32 may_redirect)
+{
+	if (weir_look_up(packet, flow))
+		return;
+	weir_judge(packet, flow, may_redirect);
+	weir_remember(packet, flow);
+}
+
+/* Is there a socket of this TCP flow, other than a listener? */
+__noinline int weir_has_socket(struct __sk_buff *skb, const struct weir_packet *packet)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	int found;
+
+	if (!packet)
+		return 0;
+	if (packet->is_v6) {
+		__builtin_memcpy(tuple.ipv6.saddr, packet->tuple.source.bytes, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, packet->tuple.destination.bytes, 16);
+		tuple.ipv6.sport = packet->tuple.source_port_be;
+		tuple.ipv6.dport = packet->tuple.destination_port_be;
+		socket =
+		    bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		__builtin_memcpy(&tuple.ipv4.saddr, packet->tuple.source.bytes + 12, 4);
+		__builtin_memcpy(&tuple.ipv4.daddr, packet->tuple.destination.bytes + 12, 4);
+		tuple.ipv4.sport = packet->tuple.source_port_be;
+		tuple.ipv4.dport = packet->tuple.destination_port_be;
+		socket =
+		    bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!socket)
+		return 0;
+	found = socket->state != BPF_TCP_LISTEN;
+	bpf_sk_release(socket);
+	return found;
+}
+
+/* Later packets of the flow need no look-up for their socket. */
+static __always_inline void weir_mark_settled(const struct weir_packet *packet,
+					      const struct weir_flow *flow)
+{
+	struct weir_ct_entry *entry;
+	struct weir_ct_key key;
+
+	weir_flow_key(&key, flow->endpoint, flow->direction, &packet->tuple);
+	entry = bpf_map_lookup_elem(&weir_conntrack, &key);
+	if (entry)
+		entry->flags |= WEIR_CT_SETTLED;
+}
+
+/* Hands a packet of a redirected flow to the proxy. Returns a WEIR_DROP_* reason. */
+__noinline int weir_to_proxy(struct __sk_buff *skb, const struct weir_packet *packet,
+			     const struct weir_flow *flow, __u32 workers)
+{
+	struct bpf_sock *listener;
+	__u32 kind, index;
+	__u8 protocol, step;
+	long failed;
+	bool opens;
+
+	if (!packet || !flow)
+		return WEIR_DROP_NO_PROXY;
+	protocol = packet->tuple.protocol;
+	opens = weir_is_open(protocol, packet->tcp_flags);
+	step = weir_redirect_step(protocol, opens, flow->entry_flags);
+	if (step == WEIR_STEP_REFUSE)
+		return WEIR_DROP_NO_PROXY;
+	if (step == WEIR_STEP_LOOK_UP) {
+		if (weir_has_socket(skb, packet)) {
+			step = WEIR_STEP_MARK;
+			if (!opens)
+				weir_mark_settled(packet, flow);
+		} else {
+			step = WEIR_STEP_ASSIGN;
+		}
+	}
+	if (step == WEIR_STEP_ASSIGN) {
+		if (!workers || workers > WEIR_MAX_WORKERS)
+			return WEIR_DROP_NO_PROXY;
+		kind = protocol == WEIR_PROTO_UDP ? WEIR_LISTENER_UDP : WEIR_LISTENER_TCP;
+		index =
+		    weir_listener_index(kind, packet->is_v6, bpf_get_hash_recalc(skb) % workers);
+		listener = bpf_map_lookup_elem(&weir_listeners, &index);
+		if (!listener)
+			return WEIR_DROP_NO_PROXY;
+		failed = bpf_sk_assign(skb, listener, 0);
+		bpf_sk_release(listener);
+		if (failed)
+			return WEIR_DROP_NO_PROXY;
+	}
+	skb->mark = weir_with_mark(skb->mark, WEIR_MARK_TO_PROXY);
+	return WEIR_DROP_NONE;
+}
+
+/* Does the packet answer the proxy's own connection, or quote it in an ICMP error? `from_pod`: an
+ * error then has to be about a packet to its own sender. */
+__noinline int weir_answers_proxy(struct __sk_buff *skb, const struct weir_packet *packet,
+				  __u32 from_pod)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct weir_packet quoted;
+	struct weir_tuple reversed;
+
+	if (!packet || packet->reason)
+		return 0;
+	if (packet->icmp_role != WEIR_ICMP_ERROR)
+		return weir_is_return(&packet->tuple, now);
+	if (!weir_parse_quoted(skb, packet, &quoted))
+		return 0;
+	if (from_pod && !weir_same_address(&quoted.tuple.destination, &packet->tuple.source))
+		return 0;
+	weir_reverse(&quoted.tuple, &reversed);
+	return weir_is_return(&reversed, now);
+}
+
+/* The verdict of the endpoint's flow that an ICMP error is about; DENY when it has none.
+ * `direction` is that of the quoted packet, as seen from the endpoint. */
+__noinline int weir_error_verdict(struct __sk_buff *skb, const struct weir_packet *packet,
+				  __u32 endpoint, __u32 direction, __u32 revision)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct weir_packet quoted;
+	struct weir_ct_entry *entry;
+	struct weir_ct_key key;
+
+	if (!packet || !weir_parse_quoted(skb, packet, &quoted))
+		return WEIR_DENY;
+	weir_flow_key(&key, endpoint, direction, &quoted.tuple);
+	entry = weir_find_flow(&key, now);
+	if (!entry) {
+		weir_reverse(&quoted.tuple, &key.tuple);
+		key.direction = !direction;
+		entry = weir_find_flow(&key, now);
+	}
+	return entry && entry->revision == revision ? entry->verdict : WEIR_DENY;
+}
+
+/* The verdict of the endpoint's own flow that the packet answers; DENY when there is none. */
+__noinline int weir_answered_verdict(const struct weir_packet *packet, __u32 endpoint)
+{
+	struct weir_ct_entry *entry;
+	struct weir_ct_key key;
+
+	if (!packet || weir_is_open(packet->tuple.protocol, packet->tcp_flags))
+		return WEIR_DENY;
+	if (packet->is_icmp && packet->icmp_role != WEIR_ICMP_REPLY)
+		return WEIR_DENY;
+	weir_flow_key(&key, endpoint, WEIR_EGRESS, &packet->tuple);
+	weir_reverse(&packet->tuple, &key.tuple);
+	entry = weir_find_flow(&key, bpf_ktime_get_boot_ns());
+	return entry ? entry->verdict : WEIR_DENY;
+}
+
+/* Drops a packet for a reason that no policy gave. */
+__noinline int weir_drop_packet(const struct weir_packet *packet, __u32 endpoint, __u32 reason,
+				__u32 direction)
+{
+	struct weir_judgement judgement = {0, WEIR_DENY, reason, 0, 1};
+
+	if (!packet)
+		return WEIR_SHOT;
+	weir_count_drop(reason, direction);
+	weir_emit(&packet->tuple, endpoint, 0, direction, &judgement);
+	return WEIR_SHOT;
+}
+
+static __always_inline int weir_drop_flow(const struct weir_packet *packet,
+					  const struct weir_flow *flow)
+{
+	/* Policy's own reasons were reported when it was asked. */
+	if (flow->reason == WEIR_DROP_MISSED_REDIRECT || flow->reason == WEIR_DROP_CT_FULL)
+		return weir_drop_packet(packet, flow->endpoint, flow->reason,
+					flow->reason_direction);
+	weir_count_drop(flow->reason, flow->reason_direction);
+	return WEIR_SHOT;
+}
+
+static __always_inline int weir_answered(struct __sk_buff *skb)
+{
+	weir_count(WEIR_COUNT_RETURNED);
+	skb->mark = weir_with_mark(skb->mark, WEIR_MARK_TO_PROXY);
+	return WEIR_PASS;
+}
+
+static __always_inline int weir_redirect(struct __sk_buff *skb, const struct weir_packet *packet,
+					 const struct weir_flow *flow, __u32 workers)
+{
+	int reason = weir_to_proxy(skb, packet, flow, workers);
+
+	if (reason)
+		return weir_drop_packet(packet, flow->endpoint, reason, flow->direction);
+	weir_count(WEIR_COUNT_REDIRECTED);
+	return WEIR_PASS;
+}
+
+static __always_inline bool weir_is_here(const struct weir_addr *address, __u32 slot)
+{
+	return bpf_map_lookup_elem(&weir_endpoints, address) ||
+	       weir_identity_of(address, slot) == WEIR_IDENTITY_HOST;
+}
+
+static __always_inline bool weir_passes_as_neighbour(const struct weir_packet *packet, __u32 slot)
+{
+	bool here = false;
+
+	if (!packet->is_icmp || !packet->is_v6)
+		return false;
+	if (packet->icmp_type == 135 || packet->icmp_type == 136)
+		here = weir_is_here(&packet->tuple.destination, slot);
+	return weir_is_neighbour_message(packet->icmp_type, packet->hop_limit,
+					 &packet->tuple.destination, here);
+}
+
+/* One read: everything else that a packet meets hangs on it. */
+static __always_inline struct weir_config weir_read_config(void)
+{
+	struct weir_config copy = {};
+	struct weir_config *config;
+	__u32 zero = 0;
+
+	config = bpf_map_lookup_elem(&weir_config, &zero);
+	if (config) {
+		copy.revision = *(volatile __u32 *)&config->revision;
+		copy.workers = *(volatile __u32 *)&config->workers;
+	}
+	return copy;
+}
+
+static __always_inline void weir_begin(struct weir_flow *flow, const struct weir_packet *packet,
+				       const struct weir_endpoint *self, __u32 revision,
+				       __u8 direction)
+{
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->now = bpf_ktime_get_boot_ns();
+	flow->revision = revision;
+	flow->endpoint = self->id;
+	flow->flags = self->flags[weir_slot(revision)];
+	flow->policy_port_be = packet->policy_port_be;
+	flow->direction = direction;
+	flow->reason_direction = direction;
+}
+
+SEC("tcx/ingress")
+int weir_from_pod(struct __sk_buff *skb)
+{
+	struct weir_config config = weir_read_config();
+	__u32 slot = weir_slot(config.revision);
+	struct weir_endpoint *self, *other;
+	struct weir_packet packet;
+	struct weir_flow flow;
+	__u32 mark = weir_without_mark(skb->mark);
+	__u16 guarded;
+	__u8 reason;
+	int verdict;
+
+	if (mark != skb->mark)
+		skb->mark = mark;
+	if (!weir_parse(skb, &packet, &reason))
+		return reason ? weir_drop_packet(&packet, 0, reason, WEIR_EGRESS) : WEIR_NEXT;
+	if (packet.reason == WEIR_DROP_MALFORMED)
+		return weir_drop_packet(&packet, 0, packet.reason, WEIR_EGRESS);
+	if (weir_passes_as_neighbour(&packet, slot))
+		return WEIR_NEXT;
+
+	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.source);
+	if (!self || self->ifindex != skb->ifindex)
+		return weir_drop_packet(&packet, 0, WEIR_DROP_SPOOFED, WEIR_EGRESS);
+	weir_begin(&flow, &packet, self, config.revision, WEIR_EGRESS);
+	if (flow.flags & WEIR_ENDPOINT_HELD)
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_EGRESS);
+	if (weir_answers_proxy(skb, &packet, 1))
+		return weir_answered(skb);
+
+	other = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);
+	guarded = other ? other->flags[slot & 1] & WEIR_GUARDED : 0;
+	if (!(flow.flags & WEIR_ENFORCED) && !guarded) {
+		weir_count(WEIR_COUNT_UNTOUCHED);
+		return WEIR_NEXT;
+	}
+	if (packet.reason) {
+		if ((flow.flags & WEIR_ENDPOINT_EGRESS_ENFORCED) || guarded)
+			return weir_drop_packet(&packet, flow.endpoint, packet.reason, WEIR_EGRESS);
+		weir_count(WEIR_COUNT_ALLOWED);
+		return WEIR_NEXT;
+	}
+	if (packet.icmp_role == WEIR_ICMP_ERROR) {
+		verdict =
+		    weir_error_verdict(skb, &packet, flow.endpoint, WEIR_INGRESS, config.revision);
+		if (verdict == WEIR_REDIRECT)
+			return weir_answered(skb);
+		if (verdict == WEIR_ALLOW) {
+			weir_count(WEIR_COUNT_ALLOWED);
+			return WEIR_NEXT;
+		}
+	}
+
+	weir_track(&packet, &flow, true);
+	if (flow.verdict == WEIR_ALLOW) {
+		weir_count(WEIR_COUNT_ALLOWED);
+		return WEIR_NEXT;
+	}
+	if (flow.verdict != WEIR_REDIRECT)
+		return weir_drop_flow(&packet, &flow);
+	/* The proxy answers for this pod on that flow; the pod itself has no part in it. */
+	if (flow.is_reply)
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_MISSED_REDIRECT,
+					WEIR_EGRESS);
+	return weir_redirect(skb, &packet, &flow, config.workers);
+}
+
+/* What weir_to_pod and weir_to_net have in common. False: go on. */
+static __always_inline bool weir_leaves_by_mark(struct __sk_buff *skb,
+						const struct weir_packet *packet, __u32 direction,
+						int *action)
+{
+	__u32 mark = weir_mark_of(skb->mark);
+
+	if (mark == WEIR_MARK_FROM_PROXY) {
+		if (!packet->reason)
+			weir_record_return(packet, bpf_ktime_get_boot_ns());
+		weir_count(WEIR_COUNT_FROM_PROXY);
+		*action = WEIR_NEXT;
+		return true;
+	}
+	if (mark == WEIR_MARK_TO_PROXY) {
+		*action = weir_drop_packet(packet, 0, WEIR_DROP_UNROUTED_MARK, direction);
+		return true;
+	}
+	return false;
+}
+
+SEC("tcx/egress")
+int weir_to_pod(struct __sk_buff *skb)
+{
+	struct weir_config config = weir_read_config();
+	__u32 slot = weir_slot(config.revision);
+	struct weir_endpoint *self;
+	struct weir_packet packet;
+	struct weir_flow flow;
+	__u8 reason;
+	int action;
+
+	if (!weir_parse(skb, &packet, &reason))
+		return reason ? weir_drop_packet(&packet, 0, reason, WEIR_INGRESS) : WEIR_NEXT;
+	if (weir_leaves_by_mark(skb, &packet, WEIR_INGRESS, &action))
+		return action;
+	if (packet.reason == WEIR_DROP_MALFORMED)
+		return weir_drop_packet(&packet, 0, packet.reason, WEIR_INGRESS);
+	if (weir_passes_as_neighbour(&packet, slot))
+		return WEIR_NEXT;
+
+	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);
+	/* Not an address of this pod: nobody can say which policy it falls under. */
+	if (!self || self->ifindex != skb->ifindex)
+		return weir_drop_packet(&packet, 0, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
+	weir_begin(&flow, &packet, self, config.revision, WEIR_INGRESS);
+	if (flow.flags & WEIR_ENDPOINT_HELD)
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
+	if (!(flow.flags & WEIR_ENFORCED)) {
+		weir_count(WEIR_COUNT_UNTOUCHED);
+		return WEIR_NEXT;
+	}
+	if (packet.reason) {
+		if (flow.flags & WEIR_ENDPOINT_INGRESS_ENFORCED)
+			return weir_drop_packet(&packet, flow.endpoint, packet.reason,
+						WEIR_INGRESS);
+		weir_count(WEIR_COUNT_ALLOWED);
+		return WEIR_NEXT;
+	}
+	if (packet.icmp_role == WEIR_ICMP_ERROR &&
+	    weir_error_verdict(skb, &packet, flow.endpoint, WEIR_EGRESS, config.revision) !=
+		WEIR_DENY) {
+		weir_count(WEIR_COUNT_ALLOWED);
+		return WEIR_NEXT;
+	}
+
+	weir_track(&packet, &flow, false);
+	if (flow.verdict == WEIR_REDIRECT && !flow.is_reply)
+		weir_deny(&flow, WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS);
+	if (flow.verdict == WEIR_DENY)
+		return weir_drop_flow(&packet, &flow);
+	weir_count(WEIR_COUNT_ALLOWED);
+	return WEIR_NEXT;
+}
+
+SEC("tcx/ingress")
+int weir_from_net(struct __sk_buff *skb)
+{
+	struct weir_config config = weir_read_config();
+	__u32 slot = weir_slot(config.revision);
+	struct weir_endpoint *self;
+	struct weir_packet packet;
+	struct weir_flow flow;
+	__u8 reason;
+	int verdict;
+
+	/* Seen before: a bridge hands up what weir_from_pod has sent to the proxy. */
+	if (weir_mark_of(skb->mark) == WEIR_MARK_TO_PROXY)
+		return WEIR_NEXT;
+	if (!weir_parse(skb, &packet, &reason) || !packet.has_addresses)
+		return WEIR_NEXT;
+	if (weir_answers_proxy(skb, &packet, 0))
+		return weir_answered(skb);
+	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);
+	if (!self)
+		return WEIR_NEXT;
+	weir_begin(&flow, &packet, self, config.revision, WEIR_INGRESS);
+	if (flow.flags & WEIR_ENDPOINT_HELD)
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
+	if (!(flow.flags & WEIR_ENFORCED) || weir_passes_as_neighbour(&packet, slot))
+		return WEIR_NEXT;
+	if (packet.reason) {
+		if (flow.flags & WEIR_ENDPOINT_INGRESS_ENFORCED)
+			return weir_drop_packet(&packet, flow.endpoint, packet.reason,
+						WEIR_INGRESS);
+		return WEIR_NEXT;
+	}
+	/* weir_to_pod judges errors; here they only find their way to the proxy. */
+	if (packet.icmp_role == WEIR_ICMP_ERROR) {
+		if (weir_error_verdict(skb, &packet, flow.endpoint, WEIR_EGRESS, config.revision) ==
+		    WEIR_REDIRECT)
+			return weir_answered(skb);
+		return WEIR_NEXT;
+	}
+
+	/* Answers to the pod's own flows are judged in weir_to_pod. Only the proxy answers a flow
+	 * that was redirected, and it is not out there. */
+	verdict = weir_answered_verdict(&packet, flow.endpoint);
+	if (verdict == WEIR_REDIRECT)
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_MISSED_REDIRECT,
+					WEIR_INGRESS);
+	if (verdict == WEIR_ALLOW)
+		return WEIR_NEXT;
+	if (!(flow.flags & WEIR_ENDPOINT_INGRESS_ENFORCED))
+		return WEIR_NEXT;
+
+	weir_track(&packet, &flow, true);
+	if (flow.verdict == WEIR_DENY)
+		return weir_drop_flow(&packet, &flow);
+	if (flow.verdict == WEIR_REDIRECT)
+		return weir_redirect(skb, &packet, &flow, config.workers);
+	return WEIR_NEXT;
+}
+
+SEC("tcx/egress")
+int weir_to_net(struct __sk_buff *skb)
+{
+	struct weir_packet packet;
+	__u8 reason;
+	int action;
+
+	/* Most of what leaves has no mark of ours: not worth parsing. */
+	if (!weir_mark_of(skb->mark))
+		return WEIR_NEXT;
+	if (!weir_parse(skb, &packet, &reason))
+		return WEIR_NEXT;
+	if (weir_leaves_by_mark(skb, &packet, WEIR_EGRESS, &action))
+		return action;
+	return WEIR_NEXT;
+}

@@ -1,0 +1,48 @@
+// Programs on interfaces: one tcx link an interface and direction, pinned, so that enforcement
+// outlives the process. Knows programs and interface indexes, nothing of pods.
+//
+//   <folder>/links/i<index>_ingress, …_egress
+//
+// A link that is there, of this or of another ABI version, is given the new program in one step
+// (bpf_link_update): no packet passes between two programs. Control thread. Errors: the kernel's.
+#pragma once
+
+#include "proxy/base/result.h"
+#include "proxy/base/unique_fd.h"
+#include "redirect-bpf/user/interfaces.h"
+
+#include <map>
+#include <string>
+
+namespace weir::redirect {
+
+enum class TcxHook { kIngress, kEgress };
+
+class Attachments {
+public:
+  explicit Attachments(std::string bpffs) : x_bpffs(std::move(bpffs)) {}
+
+  // tcx needs Linux 6.6; says so where it is missing. `program` is any of the egress programs.
+  static Result<void> probe(int program);
+
+  // From now on these two programs run on the interface, whatever was there of weir's before.
+  Result<void> attach(int interface, int ingress_program, int egress_program);
+  // Takes the pins of interfaces that are not among `present`: their links died with them.
+  void forget_missing(const std::map<int, Interface>& present);
+
+private:
+  struct Hooks {
+    UniqueFd ingress, egress;
+    int ingress_program = -1, egress_program = -1;
+  };
+
+  Result<void> attach_one(int interface, TcxHook hook, int program, UniqueFd& link);
+
+  std::string x_bpffs;
+  std::map<int, Hooks> x_hooks; // by interface
+};
+
+// Detaches and unpins every link below `folder` ("…/links").
+void detach_all(const std::string& folder);
+
+} // namespace weir::redirect

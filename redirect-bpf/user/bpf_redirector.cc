@@ -1,0 +1,547 @@
+#include "redirect-bpf/user/bpf_redirector.h"
+
+#include "proxy/base/log.h"
+#include "redirect-bpf/user/bpffs.h"
+#include "redirect-bpf/user/cleanup.h"
+#include "redirect-bpf/user/routes.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace weir::redirect {
+
+namespace {
+
+weir_addr abi_address(const IpAddress::Bytes& bytes) { return to_abi(IpAddress(bytes)); }
+
+IpAddress::Bytes bytes_of(const weir_addr& address) {
+  IpAddress::Bytes bytes;
+  std::memcpy(bytes.data(), address.bytes, bytes.size());
+  return bytes;
+}
+
+std::uint16_t flags_of(const EndpointState& endpoint) {
+  return static_cast<std::uint16_t>(
+      (endpoint.ingress_enforced ? WEIR_ENDPOINT_INGRESS_ENFORCED : 0u) |
+      (endpoint.egress_enforced ? WEIR_ENDPOINT_EGRESS_ENFORCED : 0u) |
+      (endpoint.held ? WEIR_ENDPOINT_HELD : 0u));
+}
+
+weir_learned_key learned_key(std::uint32_t endpoint, const IpAddress& address) {
+  return {.endpoint = endpoint, .address = to_abi(address)};
+}
+
+Error joined(const std::vector<std::string>& errors) {
+  std::string text;
+  for (const std::string& error : errors) {
+    text += text.empty() ? error : "; " + error;
+  }
+  return {std::make_error_code(std::errc::not_enough_memory), text};
+}
+
+} // namespace
+
+BpfRedirector::BpfRedirector(Options options, BpfObject object, Interfaces interfaces)
+    : x_options(std::move(options)), x_object(std::move(object)),
+      x_interfaces(std::move(interfaces)), x_attachments(x_options.bpffs),
+      x_events(nullptr, &ring_buffer__free) {}
+
+BpfRedirector::~BpfRedirector() = default;
+
+Result<std::unique_ptr<BpfRedirector>> BpfRedirector::open(Options options) {
+  if (options.mount) {
+    if (auto mounted = ensure_bpffs(options.bpffs); !mounted) {
+      return mounted.error();
+    }
+  }
+  if (auto made = make_pin_folders(options.bpffs); !made) {
+    return made.error();
+  }
+  auto object = BpfObject::load(pin_folder(options.bpffs), options.sizes);
+  if (!object) {
+    return object.error();
+  }
+  if (auto probed = Attachments::probe(object->programs().to_net); !probed) {
+    return probed.error();
+  }
+  auto interfaces = Interfaces::open();
+  if (!interfaces) {
+    return interfaces.error();
+  }
+  if (auto routes = ensure_routes(); !routes) {
+    return routes.error();
+  }
+  std::unique_ptr<BpfRedirector> redirector(
+      new BpfRedirector(std::move(options), std::move(*object), std::move(*interfaces)));
+  if (auto adopted = redirector->adopt(); !adopted) {
+    return adopted.error();
+  }
+  return redirector;
+}
+
+Result<void> BpfRedirector::adopt() {
+  const Maps& maps = x_object.maps();
+  const std::uint32_t zero = 0;
+  if (bpf_map_lookup_elem(maps.config, &zero, &x_config) != 0) {
+    return errno_error("read weir_config");
+  }
+  for (const weir_policy_slot& key : list_keys<weir_policy_slot>(maps.policies)) {
+    x_slots[key.slot % WEIR_SLOTS].policies[key.endpoint] = nullptr;
+  }
+  for (const weir_addr& address : list_keys<weir_addr>(maps.endpoints)) {
+    weir_endpoint endpoint{};
+    if (bpf_map_lookup_elem(maps.endpoints, &address, &endpoint) == 0) {
+      x_endpoints[bytes_of(address)] = endpoint;
+    }
+  }
+  auto take = [](void* self, void* data, std::size_t size) {
+    if (size >= sizeof(weir_event)) {
+      weir_event event;
+      std::memcpy(&event, data, sizeof(event));
+      static_cast<BpfRedirector*>(self)->x_event_callback(event);
+    }
+    return 0;
+  };
+  x_events.reset(ring_buffer__new(maps.events, take, this, nullptr));
+  if (!x_events) {
+    return errno_error("open weir_events");
+  }
+  return {};
+}
+
+Result<void> BpfRedirector::apply(std::span<const IdentityRow> identities,
+                                  std::span<const EndpointState> endpoints) {
+  const std::uint32_t used = weir_slot(x_config.revision);
+  const std::uint32_t next = weir_slot(x_config.revision + 1);
+  std::vector<std::string> errors;
+
+  TriePtr identity_trie = x_slots[used].identities;
+  const bool same_identities = identity_trie && identity_trie->content == content_of(identities);
+  if (!same_identities) {
+    auto built = build_identity_trie(identities);
+    if (!built) {
+      return built.error();
+    }
+    identity_trie = *built;
+  }
+  const WantedEndpoints wanted = plan(endpoints, same_identities, errors);
+  const bool flipping = !x_applied || differs(identity_trie, wanted);
+  if (flipping) {
+    if (auto filled = fill_slot(next, identity_trie, wanted, errors); !filled) {
+      return filled.error();
+    }
+  }
+  x_interface_names.clear();
+  for (const auto& [id, endpoint] : wanted) {
+    x_interface_names[id] = endpoint.interface;
+  }
+  write_endpoints(wanted, used, flipping, errors);
+  if (flipping) {
+    if (auto written = write_config(x_config.revision + 1, x_config.workers); !written) {
+      return written.error();
+    }
+    remove_gone(wanted);
+  }
+  attach_interfaces(errors);
+  if (!x_applied) {
+    // Links have moved to these programs: nothing runs on the older versions' maps any more.
+    for (const std::string& folder : other_pin_folders(x_options.bpffs)) {
+      remove_pin_folder(folder);
+    }
+    x_applied = true;
+  }
+  if (!errors.empty()) {
+    return joined(errors);
+  }
+  return {};
+}
+
+BpfRedirector::WantedEndpoints BpfRedirector::plan(std::span<const EndpointState> endpoints,
+                                                   bool same_identities,
+                                                   std::vector<std::string>& errors) {
+  const Slot& used = x_slots[weir_slot(x_config.revision)];
+  WantedEndpoints wanted;
+  std::set<Address> taken;
+  for (const EndpointState& state : endpoints) {
+    Wanted& endpoint = wanted[state.id];
+    endpoint.identity = state.identity;
+    endpoint.interface = state.interface;
+    endpoint.flags = flags_of(state);
+    for (const IpAddress& address : state.addresses) {
+      if (taken.insert(address.bytes()).second) {
+        endpoint.addresses.push_back(address.bytes());
+      } else {
+        errors.push_back("endpoint " + std::to_string(state.id) + ": " + address.to_string() +
+                         " is another endpoint's");
+      }
+    }
+    if (state.held || (!state.ingress_enforced && !state.egress_enforced)) {
+      continue;
+    }
+    const auto before = used.policies.find(state.id);
+    const TriePtr old = before == used.policies.end() ? nullptr : before->second;
+    if (old && old->content == content_of(state.rows)) {
+      endpoint.policy = old;
+      continue;
+    }
+    if (auto built = build_policy_trie(state.rows); built) {
+      endpoint.policy = *built;
+    } else {
+      errors.push_back("endpoint " + std::to_string(state.id) + ": " + built.error().text());
+      if (old && same_identities) {
+        endpoint.policy = old;
+      } else {
+        endpoint.flags |= WEIR_ENDPOINT_HELD;
+      }
+    }
+  }
+  return wanted;
+}
+
+bool BpfRedirector::differs(const TriePtr& identities, const WantedEndpoints& wanted) const {
+  const std::uint32_t used = weir_slot(x_config.revision);
+  const Slot& slot = x_slots[used];
+  if (slot.identities != identities) {
+    return true;
+  }
+  std::size_t addresses = 0, policies = 0;
+  for (const auto& [id, endpoint] : wanted) {
+    for (const Address& address : endpoint.addresses) {
+      const auto known = x_endpoints.find(address);
+      if (known == x_endpoints.end() || known->second.id != id ||
+          known->second.flags[used] != endpoint.flags) {
+        return true;
+      }
+      ++addresses;
+    }
+    if (endpoint.policy) {
+      const auto known = slot.policies.find(id);
+      if (known == slot.policies.end() || known->second != endpoint.policy) {
+        return true;
+      }
+      ++policies;
+    }
+  }
+  return addresses != x_endpoints.size() || policies != slot.policies.size();
+}
+
+Result<void> BpfRedirector::fill_slot(std::uint32_t slot, const TriePtr& identities,
+                                      const WantedEndpoints& wanted,
+                                      std::vector<std::string>& errors) {
+  const Maps& maps = x_object.maps();
+  Slot& held = x_slots[slot];
+  if (held.identities != identities) {
+    const int trie = identities->map.get();
+    held.identities = nullptr;
+    if (bpf_map_update_elem(maps.identities, &slot, &trie, BPF_ANY) != 0) {
+      return errno_error("write weir_identities");
+    }
+    held.identities = identities;
+  }
+  for (auto entry = held.policies.begin(); entry != held.policies.end();) {
+    const auto still = wanted.find(entry->first);
+    if (still != wanted.end() && still->second.policy) {
+      ++entry;
+      continue;
+    }
+    const weir_policy_slot key{.endpoint = entry->first, .slot = slot};
+    if (bpf_map_delete_elem(maps.policies, &key) != 0 && errno != ENOENT) {
+      return errno_error("remove from weir_policies");
+    }
+    entry = held.policies.erase(entry);
+  }
+  std::vector<weir_policy_slot> keys;
+  std::vector<int> values;
+  for (const auto& [id, endpoint] : wanted) {
+    if (endpoint.policy && (!held.policies.contains(id) || held.policies[id] != endpoint.policy)) {
+      keys.push_back({.endpoint = id, .slot = slot});
+      values.push_back(endpoint.policy->map.get());
+      held.policies[id] = endpoint.policy;
+    }
+  }
+  write_all(maps.policies, reinterpret_cast<const char*>(keys.data()), sizeof(weir_policy_slot),
+            reinterpret_cast<const char*>(values.data()), sizeof(int), keys.size(),
+            [&](std::size_t i, const Error& error) {
+              // Without rows an enforced endpoint is locked: WEIR_DROP_NO_POLICY.
+              held.policies.erase(keys[i].endpoint);
+              errors.push_back("endpoint " + std::to_string(keys[i].endpoint) + ": " +
+                               error.text());
+            });
+  return {};
+}
+
+void BpfRedirector::write_endpoints(const WantedEndpoints& wanted, std::uint32_t used_slot,
+                                    bool flipping, std::vector<std::string>& errors) {
+  const std::uint32_t next_slot = used_slot ^ 1u;
+  for (const auto& [id, endpoint] : wanted) {
+    const auto interface = static_cast<std::uint32_t>(x_interfaces.index_of(endpoint.interface));
+    for (const Address& address : endpoint.addresses) {
+      const auto known = x_endpoints.find(address);
+      const bool same = known != x_endpoints.end() && known->second.id == id;
+      weir_endpoint value{};
+      value.id = id;
+      value.identity = endpoint.identity;
+      value.ifindex = interface;
+      value.flags[used_slot] =
+          same ? known->second.flags[used_slot] : static_cast<std::uint16_t>(WEIR_ENDPOINT_HELD);
+      value.flags[next_slot] = flipping ? endpoint.flags : known->second.flags[next_slot];
+      if (same && std::memcmp(&value, &known->second, sizeof(value)) == 0) {
+        continue;
+      }
+      const weir_addr key = abi_address(address);
+      if (bpf_map_update_elem(x_object.maps().endpoints, &key, &value, BPF_ANY) != 0) {
+        // A pod whose address is not known can neither send nor receive.
+        errors.push_back("endpoint " + std::to_string(id) + ": " +
+                         errno_error("write weir_endpoints").text());
+        continue;
+      }
+      x_endpoints[address] = value;
+    }
+  }
+}
+
+Result<void> BpfRedirector::write_config(std::uint32_t revision, std::uint32_t workers) {
+  const std::uint32_t zero = 0;
+  const weir_config config{.revision = revision, .workers = workers};
+  if (bpf_map_update_elem(x_object.maps().config, &zero, &config, BPF_ANY) != 0) {
+    return errno_error("write weir_config");
+  }
+  x_config = config;
+  return {};
+}
+
+void BpfRedirector::remove_gone(const WantedEndpoints& wanted) {
+  const Maps& maps = x_object.maps();
+  bool endpoint_gone = !x_applied;
+  for (auto entry = x_endpoints.begin(); entry != x_endpoints.end();) {
+    const auto owner = wanted.find(entry->second.id);
+    endpoint_gone = endpoint_gone || owner == wanted.end();
+    const bool stays = owner != wanted.end() &&
+                       std::find(owner->second.addresses.begin(), owner->second.addresses.end(),
+                                 entry->first) != owner->second.addresses.end();
+    if (stays) {
+      ++entry;
+      continue;
+    }
+    const weir_addr key = abi_address(entry->first);
+    (void)bpf_map_delete_elem(maps.endpoints, &key);
+    entry = x_endpoints.erase(entry);
+  }
+  // The other slot is out of use: what it holds of pods that are gone is only memory.
+  const std::uint32_t slot = weir_slot(x_config.revision + 1);
+  std::erase_if(x_slots[slot].policies, [&](const auto& policy) {
+    const weir_policy_slot key{.endpoint = policy.first, .slot = slot};
+    return !wanted.contains(policy.first) && bpf_map_delete_elem(maps.policies, &key) == 0;
+  });
+  if (endpoint_gone) {
+    const std::lock_guard lock(x_learned_mutex);
+    for (const weir_learned_key& key : list_keys<weir_learned_key>(maps.learned)) {
+      if (!wanted.contains(key.endpoint)) {
+        (void)bpf_map_delete_elem(maps.learned, &key);
+      }
+    }
+  }
+}
+
+void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
+  std::set<std::string> pods;
+  for (const auto& [id, name] : x_interface_names) {
+    if (!name.empty()) {
+      pods.insert(name);
+    }
+  }
+  const Programs& programs = x_object.programs();
+  x_attached.clear();
+  for (const bool pod_interfaces : {true, false}) {
+    for (const auto& [index, interface] : x_interfaces.all()) {
+      if (interface.loopback || pods.contains(interface.name) != pod_interfaces) {
+        continue;
+      }
+      auto attached = pod_interfaces
+                          ? x_attachments.attach(index, programs.from_pod, programs.to_pod)
+                          : x_attachments.attach(index, programs.from_net, programs.to_net);
+      if (attached) {
+        x_attached.insert(interface.name);
+      } else if (attached.error().code.value() != ENODEV) { // gone meanwhile
+        errors.push_back(interface.name + ": " + attached.error().text());
+      }
+    }
+  }
+  x_attachments.forget_missing(x_interfaces.all());
+}
+
+Result<void> BpfRedirector::handle_netlink() {
+  auto changed = x_interfaces.update();
+  if (!changed) {
+    return changed.error();
+  }
+  if (!*changed || !x_applied) {
+    return {};
+  }
+  // The map first: an interface that has its program before its addresses would drop everything.
+  std::vector<std::string> errors;
+  for (auto& [address, endpoint] : x_endpoints) {
+    const auto name = x_interface_names.find(endpoint.id);
+    const auto index = name == x_interface_names.end()
+                           ? 0u
+                           : static_cast<std::uint32_t>(x_interfaces.index_of(name->second));
+    if (endpoint.ifindex == index) {
+      continue;
+    }
+    weir_endpoint value = endpoint;
+    value.ifindex = index;
+    const weir_addr key = abi_address(address);
+    if (bpf_map_update_elem(x_object.maps().endpoints, &key, &value, BPF_EXIST) != 0) {
+      errors.push_back(errno_error("write weir_endpoints").text());
+      continue;
+    }
+    endpoint = value;
+  }
+  attach_interfaces(errors);
+  if (!errors.empty()) {
+    return joined(errors);
+  }
+  return {};
+}
+
+bool BpfRedirector::attached(const std::string& interface) const {
+  return x_attached.contains(interface);
+}
+
+Result<void> BpfRedirector::learn(const LearnedAddress& learned) {
+  const weir_learned_key key = learned_key(learned.endpoint, learned.address);
+  weir_learned_entry entry{};
+  const std::lock_guard lock(x_learned_mutex);
+  (void)bpf_map_lookup_elem(x_object.maps().learned, &key, &entry); // not there: all zero
+  entry.groups |= learned.groups;
+  entry.expires_ns = std::max<std::uint64_t>(entry.expires_ns, learned.expires_ns);
+  if (bpf_map_update_elem(x_object.maps().learned, &key, &entry, BPF_ANY) != 0) {
+    return errno_error("write weir_learned");
+  }
+  return {};
+}
+
+Result<void> BpfRedirector::set_learned(const LearnedAddress& learned) {
+  const weir_learned_key key = learned_key(learned.endpoint, learned.address);
+  const int map = x_object.maps().learned;
+  const std::lock_guard lock(x_learned_mutex);
+  if (learned.groups == 0) {
+    if (bpf_map_delete_elem(map, &key) != 0 && errno != ENOENT) {
+      return errno_error("remove from weir_learned");
+    }
+    return {};
+  }
+  weir_learned_entry entry{};
+  (void)bpf_map_lookup_elem(map, &key, &entry); // last_used_ns stays
+  entry.groups = learned.groups;
+  entry.expires_ns = learned.expires_ns;
+  if (bpf_map_update_elem(map, &key, &entry, BPF_ANY) != 0) {
+    return errno_error("write weir_learned");
+  }
+  return {};
+}
+
+std::uint64_t BpfRedirector::last_used_ns(std::uint32_t endpoint, const IpAddress& address) {
+  const weir_learned_key key = learned_key(endpoint, address);
+  weir_learned_entry entry{};
+  return bpf_map_lookup_elem(x_object.maps().learned, &key, &entry) == 0 ? entry.last_used_ns : 0;
+}
+
+Result<void> BpfRedirector::set_listeners(std::span<const WorkerListeners> workers) {
+  if (workers.size() > WEIR_MAX_WORKERS) {
+    return invalid_error("more than " + std::to_string(WEIR_MAX_WORKERS) + " workers");
+  }
+  const int map = x_object.maps().listeners;
+  for (std::uint32_t worker = 0; worker < WEIR_MAX_WORKERS; ++worker) {
+    const WorkerListeners sockets = worker < workers.size() ? workers[worker] : WorkerListeners{};
+    const struct {
+      std::uint32_t kind, v6;
+      int socket;
+    } places[] = {{WEIR_LISTENER_TCP, 0, sockets.tcp4},
+                  {WEIR_LISTENER_TCP, 1, sockets.tcp6},
+                  {WEIR_LISTENER_UDP, 0, sockets.udp4},
+                  {WEIR_LISTENER_UDP, 1, sockets.udp6}};
+    for (const auto& [kind, v6, socket] : places) {
+      const std::uint32_t index = weir_listener_index(kind, v6, worker);
+      const auto value = static_cast<std::uint64_t>(socket);
+      if (socket < 0) {
+        (void)bpf_map_delete_elem(map, &index); // says EINVAL where there is none
+      } else if (bpf_map_update_elem(map, &index, &value, BPF_ANY) != 0) {
+        return errno_error("write weir_listeners");
+      }
+    }
+  }
+  return write_config(x_config.revision + WEIR_SLOTS, static_cast<std::uint32_t>(workers.size()));
+}
+
+Result<void> BpfRedirector::clear_listeners() {
+  if (auto written = write_config(x_config.revision, 0); !written) {
+    return written.error();
+  }
+  for (std::uint32_t index = 0; index < WEIR_LISTENERS; ++index) {
+    (void)bpf_map_delete_elem(x_object.maps().listeners, &index);
+  }
+  return {};
+}
+
+Result<Counters> BpfRedirector::counters() {
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0) {
+    return errno_error(-cpus, "count CPUs");
+  }
+  std::vector<std::uint64_t> values(static_cast<std::size_t>(cpus));
+  Counters counters;
+  auto add_up = [&](int map, std::uint64_t* sums, std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (bpf_map_lookup_elem(map, &i, values.data()) != 0) {
+        return false;
+      }
+      for (const std::uint64_t value : values) {
+        sums[i] += value;
+      }
+    }
+    return true;
+  };
+  if (!add_up(x_object.maps().counters, counters.packets, WEIR_COUNT_MAX) ||
+      !add_up(x_object.maps().drops, counters.drops, WEIR_DROP_COUNTERS)) {
+    return errno_error("read counters");
+  }
+  return counters;
+}
+
+std::vector<MapUse> BpfRedirector::map_use() {
+  const Maps& maps = x_object.maps();
+  const struct {
+    const char* name;
+    int map;
+    std::size_t key_size, value_size;
+  } counted[] = {
+      {"weir_endpoints", maps.endpoints, sizeof(weir_addr), sizeof(weir_endpoint)},
+      {"weir_policies", maps.policies, sizeof(weir_policy_slot), sizeof(std::uint32_t)},
+      {"weir_learned", maps.learned, sizeof(weir_learned_key), sizeof(weir_learned_entry)},
+      {"weir_conntrack", maps.conntrack, sizeof(weir_ct_key), sizeof(weir_ct_entry)},
+      {"weir_returns", maps.returns, sizeof(weir_tuple), sizeof(std::uint64_t)},
+  };
+  std::vector<MapUse> uses;
+  for (const auto& [name, map, key_size, value_size] : counted) {
+    bpf_map_info info{};
+    std::uint32_t length = sizeof(info);
+    if (bpf_map_get_info_by_fd(map, &info, &length) == 0) {
+      uses.push_back({name, count_entries(map, key_size, value_size), info.max_entries});
+    }
+  }
+  return uses;
+}
+
+int BpfRedirector::event_fd() const { return ring_buffer__epoll_fd(x_events.get()); }
+
+void BpfRedirector::poll_events(const std::function<void(const weir_event&)>& callback) {
+  x_event_callback = callback;
+  (void)ring_buffer__consume(x_events.get());
+}
+
+} // namespace weir::redirect

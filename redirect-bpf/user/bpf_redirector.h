@@ -1,0 +1,132 @@
+// The Redirector that enforces: BPF programs, pinned maps and links, routes. A new process adopts
+// what an older one left and replaces it piece by piece; destroying this object takes nothing
+// away, so that policy holds while nobody is there to compute it (cleanup.h takes it away).
+//
+// How apply() changes policy. Identities, policies and flags exist twice (weir_abi.h, weir_config):
+//
+//   1. tries that differ are built, unseen; equal ones are shared by both slots
+//   2. the slot that is not in use gets them; what is gone from it is removed
+//   3. addresses are written to weir_endpoints: the unused slot's flags as wanted, the used one's
+//      as they are, or HELD where the address is new or another pod's now
+//   4. the revision is raised by one: every packet from here on meets the new state, whole
+//   5. addresses, learned addresses and tries of pods that are gone are removed
+//   6. interfaces get their programs, pods' first
+//
+// Until 4 nothing has changed for anybody but new addresses, which are held; after 4 nothing of the
+// old state decides. So no packet meets a mixture, and a failure before 4 leaves the old state.
+// A policy that cannot be built leaves its endpoint with the old one where the identities are the
+// old ones too, and else held: old rows under new identities could miss a deny.
+// Map-in-map writes wait until running programs are done, so no packet sees a slot being filled.
+//
+// Interfaces: those that an EndpointState names get weir_from_pod and weir_to_pod, all others but
+// loopback weir_from_net and weir_to_net. One that appears later gets them when its notification is
+// read: the control thread must poll netlink_fd().
+//
+// Owner and thread: control, which also polls the descriptors. learn(), set_learned() and
+// last_used_ns() may be called by any thread. All in the node's network namespace.
+#pragma once
+
+#include "redirect-bpf/user/attachment.h"
+#include "redirect-bpf/user/interfaces.h"
+#include "redirect-bpf/user/loader.h"
+#include "redirect-bpf/user/map_sync.h"
+#include "redirect-bpf/user/redirector.h"
+
+#include <compare>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+struct ring_buffer;
+
+namespace weir::redirect {
+
+class BpfRedirector final : public Redirector {
+public:
+  struct Options {
+    std::string bpffs = "/sys/fs/bpf";
+    bool mount = false; // mount a BPF file system at `bpffs` where there is none
+    MapSizes sizes;
+  };
+
+  // Loads the programs, adopts or makes the maps, makes the routes. Attaches nothing: programs on
+  // interfaces stay what they were until the first apply().
+  static Result<std::unique_ptr<BpfRedirector>> open(Options options);
+  ~BpfRedirector() override;
+  BpfRedirector(const BpfRedirector&) = delete;
+  BpfRedirector& operator=(const BpfRedirector&) = delete;
+
+  Result<void> apply(std::span<const IdentityRow> identities,
+                     std::span<const EndpointState> endpoints) override;
+  Result<void> learn(const LearnedAddress& learned) override;
+  Result<void> set_learned(const LearnedAddress& learned) override;
+  std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) override;
+  // Flows that are redirected already are looked at again, so that those whose proxy is gone get
+  // an answer (RST) and do not hang.
+  Result<void> set_listeners(std::span<const WorkerListeners> workers) override;
+  Result<void> clear_listeners() override;
+  Result<Counters> counters() override;
+  std::vector<MapUse> map_use() override;
+
+  // Readable when interfaces have come or gone; then call handle_netlink().
+  [[nodiscard]] int netlink_fd() const { return x_interfaces.fd(); }
+  Result<void> handle_netlink();
+  // Is the interface of this name there, with its programs?
+  [[nodiscard]] bool attached(const std::string& interface) const;
+
+  // Readable when there are events; then call poll_events(), which hands over all of them.
+  [[nodiscard]] int event_fd() const;
+  void poll_events(const std::function<void(const weir_event&)>& callback);
+
+private:
+  using Address = IpAddress::Bytes;
+  // What a slot holds. A null trie: something that is not known, from before this process.
+  struct Slot {
+    TriePtr identities;
+    std::map<std::uint32_t, TriePtr> policies; // by endpoint
+  };
+  struct Wanted {
+    std::uint16_t flags = 0;
+    std::uint32_t identity = 0;
+    std::string interface;
+    TriePtr policy; // null: held, or not enforced at all
+    std::vector<Address> addresses;
+  };
+  using WantedEndpoints = std::map<std::uint32_t, Wanted>;
+
+  BpfRedirector(Options options, BpfObject object, Interfaces interfaces);
+  Result<void> adopt();
+
+  // The steps of apply(); `errors` collects what concerns single endpoints.
+  WantedEndpoints plan(std::span<const EndpointState> endpoints, bool same_identities,
+                       std::vector<std::string>& errors);
+  bool differs(const TriePtr& identities, const WantedEndpoints& wanted) const;
+  Result<void> fill_slot(std::uint32_t slot, const TriePtr& identities,
+                         const WantedEndpoints& wanted, std::vector<std::string>& errors);
+  void write_endpoints(const WantedEndpoints& wanted, std::uint32_t used_slot, bool flipping,
+                       std::vector<std::string>& errors);
+  Result<void> write_config(std::uint32_t revision, std::uint32_t workers);
+  void remove_gone(const WantedEndpoints& wanted);
+  void attach_interfaces(std::vector<std::string>& errors);
+
+  Options x_options;
+  BpfObject x_object;
+  Interfaces x_interfaces;
+  Attachments x_attachments;
+  std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_events;
+  std::function<void(const weir_event&)> x_event_callback;
+
+  weir_config x_config{};
+  Slot x_slots[WEIR_SLOTS];
+  std::map<Address, weir_endpoint> x_endpoints;           // what weir_endpoints holds
+  std::map<std::uint32_t, std::string> x_interface_names; // by endpoint
+  std::set<std::string> x_attached;
+  bool x_applied = false;
+  std::mutex x_learned_mutex; // weir_learned is read, changed and written back
+};
+
+} // namespace weir::redirect

@@ -1,0 +1,43 @@
+// The network interfaces of this namespace, as they come and go. Tells who is there; knows nothing
+// of pods or programs.
+//
+// One thread; the descriptor can be polled on an io_context. Source: rtnetlink(7), RTM_NEWLINK.
+#pragma once
+
+#include "proxy/base/result.h"
+#include "redirect-bpf/user/netlink.h"
+
+#include <map>
+#include <string>
+
+namespace weir::redirect {
+
+struct Interface {
+  std::string name;
+  bool loopback = false;
+};
+
+class Interfaces {
+public:
+  // Subscribes first and lists then, so that none is missed in between.
+  static Result<Interfaces> open();
+
+  [[nodiscard]] int fd() const { return x_events.fd(); }
+  // By index.
+  [[nodiscard]] const std::map<int, Interface>& all() const { return x_all; }
+  [[nodiscard]] int index_of(const std::string& name) const; // 0: not there
+
+  // Takes in what has happened. True when all() differs from before.
+  Result<bool> update();
+
+private:
+  Interfaces(NetlinkSocket events, NetlinkSocket requests)
+      : x_events(std::move(events)), x_requests(std::move(requests)) {}
+  Result<void> list();
+  static bool apply(const nlmsghdr& message, std::map<int, Interface>& all);
+
+  NetlinkSocket x_events, x_requests;
+  std::map<int, Interface> x_all;
+};
+
+} // namespace weir::redirect

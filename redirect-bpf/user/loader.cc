@@ -1,0 +1,134 @@
+#include "redirect-bpf/user/loader.h"
+
+#include "proxy/base/log.h"
+#include "proxy/base/unique_fd.h"
+#include "redirect-bpf/abi/weir_abi.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <redirect_tc.skel.h>
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace weir::redirect {
+
+namespace {
+
+int log_libbpf(libbpf_print_level level, const char* format, std::va_list arguments) {
+  const bool worth = level == LIBBPF_WARN;
+  if (!worth && !log::enabled(log::Level::kDebug)) {
+    return 0;
+  }
+  char line[1024];
+  const int length = std::vsnprintf(line, sizeof(line), format, arguments);
+  std::string_view text(line, length < 0 ? 0
+                              : static_cast<std::size_t>(length) < sizeof(line)
+                                  ? static_cast<std::size_t>(length)
+                                  : sizeof(line) - 1);
+  while (!text.empty() && text.back() == '\n') {
+    text.remove_suffix(1);
+  }
+  log::write(worth ? log::Level::kWarning : log::Level::kDebug, text);
+  return length;
+}
+
+Result<void> adopt_map(bpf_map* map, int fd, const std::string& path) {
+  bpf_map_info info{};
+  std::uint32_t length = sizeof(info);
+  if (bpf_map_get_info_by_fd(fd, &info, &length) != 0) {
+    return errno_error("read about " + path);
+  }
+  if (info.type != static_cast<std::uint32_t>(bpf_map__type(map)) ||
+      info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map)) {
+    return invalid_error(path + " has another layout than this version of weir: clean up first");
+  }
+  if (const int error = bpf_map__reuse_fd(map, fd); error != 0) {
+    return errno_error(-error, "adopt " + path);
+  }
+  return {};
+}
+
+Result<void> resize(redirect_tc& skeleton, const MapSizes& sizes) {
+  const struct {
+    bpf_map* map;
+    std::uint32_t entries;
+  } wanted[] = {
+      {skeleton.maps.weir_endpoints, sizes.addresses},
+      {skeleton.maps.weir_policies, sizes.endpoints * WEIR_SLOTS},
+      {skeleton.maps.weir_learned, sizes.learned},
+      {skeleton.maps.weir_conntrack, sizes.flows},
+      {skeleton.maps.weir_returns, sizes.returns},
+      {skeleton.maps.weir_events, sizes.event_bytes},
+  };
+  for (const auto& [map, entries] : wanted) {
+    if (const int error = bpf_map__set_max_entries(map, entries); error != 0) {
+      return errno_error(-error, std::string("size map ") + bpf_map__name(map));
+    }
+  }
+  return {};
+}
+
+} // namespace
+
+void BpfObject::Destroy::operator()(redirect_tc* skeleton) const { redirect_tc__destroy(skeleton); }
+
+Result<BpfObject> BpfObject::load(const std::string& folder, const MapSizes& sizes) {
+  libbpf_set_print(log_libbpf);
+  BpfObject object;
+  object.x_skeleton.reset(redirect_tc__open());
+  if (!object.x_skeleton) {
+    return errno_error("open the BPF object");
+  }
+  redirect_tc& skeleton = *object.x_skeleton;
+  if (auto resized = resize(skeleton, sizes); !resized) {
+    return resized.error();
+  }
+
+  std::vector<std::pair<bpf_map*, std::string>> fresh;
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, skeleton.obj) {
+    const std::string path = folder + "/maps/" + bpf_map__name(map);
+    const UniqueFd pinned(bpf_obj_get(path.c_str()));
+    if (!pinned.valid()) {
+      if (errno != ENOENT) {
+        return errno_error("open " + path);
+      }
+      fresh.emplace_back(map, path);
+    } else if (auto adopted = adopt_map(map, pinned.get(), path); !adopted) {
+      return adopted.error();
+    }
+  }
+  if (const int error = redirect_tc__load(&skeleton); error != 0) {
+    return errno_error(-error, "load the BPF programs");
+  }
+  for (const auto& [made, path] : fresh) {
+    if (bpf_obj_pin(bpf_map__fd(made), path.c_str()) != 0) {
+      return errno_error("pin " + path);
+    }
+  }
+
+  const auto& maps = skeleton.maps;
+  object.x_maps = {.config = bpf_map__fd(maps.weir_config),
+                   .endpoints = bpf_map__fd(maps.weir_endpoints),
+                   .identities = bpf_map__fd(maps.weir_identities),
+                   .policies = bpf_map__fd(maps.weir_policies),
+                   .learned = bpf_map__fd(maps.weir_learned),
+                   .conntrack = bpf_map__fd(maps.weir_conntrack),
+                   .returns = bpf_map__fd(maps.weir_returns),
+                   .listeners = bpf_map__fd(maps.weir_listeners),
+                   .counters = bpf_map__fd(maps.weir_counters),
+                   .drops = bpf_map__fd(maps.weir_drops),
+                   .events = bpf_map__fd(maps.weir_events)};
+  object.x_programs = {.from_pod = bpf_program__fd(skeleton.progs.weir_from_pod),
+                       .to_pod = bpf_program__fd(skeleton.progs.weir_to_pod),
+                       .from_net = bpf_program__fd(skeleton.progs.weir_from_net),
+                       .to_net = bpf_program__fd(skeleton.progs.weir_to_net)};
+  return object;
+}
+
+} // namespace weir::redirect

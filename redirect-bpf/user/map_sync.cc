@@ -1,0 +1,158 @@
+#include "redirect-bpf/user/map_sync.h"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace weir::redirect {
+
+namespace {
+
+// Keys and values side by side, as the batch call wants them.
+struct Columns {
+  std::vector<char> keys, values;
+  std::size_t count = 0;
+
+  void add(const void* key, std::size_t key_size, const void* value, std::size_t value_size) {
+    const auto* k = static_cast<const char*>(key);
+    const auto* v = static_cast<const char*>(value);
+    keys.insert(keys.end(), k, k + key_size);
+    values.insert(values.end(), v, v + value_size);
+    ++count;
+  }
+};
+
+Result<TriePtr> build_trie(const char* name, std::size_t key_size, std::size_t value_size,
+                           const Columns& columns, std::vector<char> content) {
+  LIBBPF_OPTS(bpf_map_create_opts, options);
+  options.map_flags = BPF_F_NO_PREALLOC;
+  const auto entries = static_cast<std::uint32_t>(std::max<std::size_t>(columns.count, 1));
+  auto trie = std::make_shared<Trie>();
+  trie->map.reset(bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, name, static_cast<std::uint32_t>(key_size),
+                                 static_cast<std::uint32_t>(value_size), entries, &options));
+  if (!trie->map.valid()) {
+    return errno_error(std::string("create ") + name);
+  }
+  Result<void> filled;
+  write_all(trie->map.get(), columns.keys.data(), key_size, columns.values.data(), value_size,
+            columns.count, [&](std::size_t /*index*/, const Error& error) { filled = error; });
+  if (!filled) {
+    return filled.error();
+  }
+  trie->content = std::move(content);
+  return TriePtr(std::move(trie));
+}
+
+weir_identity_key identity_key(const IdentityRow& row) {
+  return {.prefix_length = row.prefix.mapped_length(), .address = to_abi(row.prefix.address())};
+}
+
+} // namespace
+
+weir_addr to_abi(const IpAddress& address) {
+  weir_addr abi{};
+  std::memcpy(abi.bytes, address.bytes().data(), sizeof(abi.bytes));
+  return abi;
+}
+
+std::vector<char> content_of(std::span<const PolicyRow> rows) {
+  std::vector<char> content;
+  content.reserve(rows.size() * (sizeof(weir_policy_key) + sizeof(weir_policy_entry)));
+  for (const PolicyRow& row : rows) {
+    const auto* key = reinterpret_cast<const char*>(&row.key);
+    const auto* entry = reinterpret_cast<const char*>(&row.entry);
+    content.insert(content.end(), key, key + sizeof(row.key));
+    content.insert(content.end(), entry, entry + sizeof(row.entry));
+  }
+  return content;
+}
+
+std::vector<char> content_of(std::span<const IdentityRow> rows) {
+  std::vector<char> content;
+  content.reserve(rows.size() * (sizeof(weir_identity_key) + sizeof(std::uint32_t)));
+  for (const IdentityRow& row : rows) {
+    const weir_identity_key key = identity_key(row);
+    const auto* bytes = reinterpret_cast<const char*>(&key);
+    const auto* identity = reinterpret_cast<const char*>(&row.identity);
+    content.insert(content.end(), bytes, bytes + sizeof(key));
+    content.insert(content.end(), identity, identity + sizeof(row.identity));
+  }
+  return content;
+}
+
+Result<TriePtr> build_policy_trie(std::span<const PolicyRow> rows) {
+  Columns columns;
+  for (const PolicyRow& row : rows) {
+    columns.add(&row.key, sizeof(row.key), &row.entry, sizeof(row.entry));
+  }
+  return build_trie("weir_policy", sizeof(weir_policy_key), sizeof(weir_policy_entry), columns,
+                    content_of(rows));
+}
+
+Result<TriePtr> build_identity_trie(std::span<const IdentityRow> rows) {
+  Columns columns;
+  for (const IdentityRow& row : rows) {
+    const weir_identity_key key = identity_key(row);
+    columns.add(&key, sizeof(key), &row.identity, sizeof(row.identity));
+  }
+  return build_trie("weir_identity", sizeof(weir_identity_key), sizeof(std::uint32_t), columns,
+                    content_of(rows));
+}
+
+void write_all(int map, const char* keys, std::size_t key_size, const char* values,
+               std::size_t value_size, std::size_t count,
+               const std::function<void(std::size_t, const Error&)>& refused) {
+  if (count == 0) {
+    return;
+  }
+  auto done = static_cast<std::uint32_t>(count);
+  if (bpf_map_update_batch(map, keys, values, &done, nullptr) == 0) {
+    return;
+  }
+  // Not known to this map type, or one element was refused: one by one tells which.
+  for (std::size_t i = 0; i < count; ++i) {
+    const char* key = keys + i * key_size;
+    if (bpf_map_update_elem(map, key, values + i * value_size, BPF_ANY) != 0) {
+      const Error error = errno_error("write a map element");
+      (void)bpf_map_delete_elem(map, key);
+      refused(i, error);
+    }
+  }
+}
+
+std::vector<char> list_keys(int map, std::size_t key_size) {
+  std::vector<char> keys;
+  std::vector<char> key(key_size);
+  const char* before = nullptr;
+  while (bpf_map_get_next_key(map, before, key.data()) == 0) {
+    keys.insert(keys.end(), key.begin(), key.end());
+    before = key.data();
+  }
+  return keys;
+}
+
+std::uint64_t count_entries(int map, std::size_t key_size, std::size_t value_size) {
+  constexpr std::uint32_t kChunk = 8192; // more than any bucket holds, which is what may fail
+  std::vector<char> keys(kChunk * key_size);
+  std::vector<char> values(kChunk * value_size);
+  std::uint64_t total = 0;
+  std::uint32_t position = 0;
+  bool first = true;
+  for (;;) {
+    std::uint32_t count = kChunk;
+    const int error = bpf_map_lookup_batch(map, first ? nullptr : &position, &position, keys.data(),
+                                           values.data(), &count, nullptr);
+    if (error != 0 && errno != ENOENT) {
+      return total;
+    }
+    total += count;
+    if (error != 0) {
+      return total;
+    }
+    first = false;
+  }
+}
+
+} // namespace weir::redirect

@@ -1,0 +1,58 @@
+// Whole maps at once: tries built before they are seen, keys listed, many elements written in one
+// call. Knows the ABI's types; knows no order in which the maps make sense (bpf_redirector.h does).
+//
+// Control thread. Errors: the kernel's.
+#pragma once
+
+#include "proxy/base/result.h"
+#include "proxy/base/unique_fd.h"
+#include "redirect-bpf/abi/weir_abi.h"
+#include "redirect-bpf/user/redirector.h"
+
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace weir::redirect {
+
+weir_addr to_abi(const IpAddress& address);
+
+// An inner trie and what it holds, as bytes: the same content need not be built again.
+struct Trie {
+  UniqueFd map;
+  std::vector<char> content;
+};
+using TriePtr = std::shared_ptr<const Trie>;
+
+std::vector<char> content_of(std::span<const PolicyRow> rows);
+std::vector<char> content_of(std::span<const IdentityRow> rows);
+
+Result<TriePtr> build_policy_trie(std::span<const PolicyRow> rows);
+Result<TriePtr> build_identity_trie(std::span<const IdentityRow> rows);
+
+// Writes `count` elements, in one call where the kernel takes it. An element that is refused is
+// removed, so that no older value stays in its place, and its index handed to `refused`.
+void write_all(int map, const char* keys, std::size_t key_size, const char* values,
+               std::size_t value_size, std::size_t count,
+               const std::function<void(std::size_t, const Error&)>& refused);
+
+// Every key of a hash map that is not being written to meanwhile.
+std::vector<char> list_keys(int map, std::size_t key_size);
+template <typename Key>
+std::vector<Key> list_keys(int map) {
+  const std::vector<char> bytes = list_keys(map, sizeof(Key));
+  std::vector<Key> keys(bytes.size() / sizeof(Key));
+  if (!keys.empty()) {
+    std::memcpy(keys.data(), bytes.data(), bytes.size());
+  }
+  return keys;
+}
+
+// Elements in use. Reads the map in batches; what changes meanwhile may be missed.
+std::uint64_t count_entries(int map, std::size_t key_size, std::size_t value_size);
+
+} // namespace weir::redirect

@@ -1,0 +1,29 @@
+#include "redirect-bpf/user/null_redirector.h"
+
+namespace weir::redirect {
+
+Result<void> NullRedirector::apply(std::span<const IdentityRow> /*identities*/,
+                                   std::span<const EndpointState> /*endpoints*/) {
+  return {};
+}
+
+Result<void> NullRedirector::learn(const LearnedAddress& /*learned*/) { return {}; }
+
+Result<void> NullRedirector::set_learned(const LearnedAddress& /*learned*/) { return {}; }
+
+std::uint64_t NullRedirector::last_used_ns(std::uint32_t /*endpoint*/,
+                                           const IpAddress& /*address*/) {
+  return 0;
+}
+
+Result<void> NullRedirector::set_listeners(std::span<const WorkerListeners> /*workers*/) {
+  return {};
+}
+
+Result<void> NullRedirector::clear_listeners() { return {}; }
+
+Result<Counters> NullRedirector::counters() { return Counters{}; }
+
+std::vector<MapUse> NullRedirector::map_use() { return {}; }
+
+} // namespace weir::redirect

@@ -1,0 +1,22 @@
+// No BPF wanted (redirect.mode none): everything is accepted and nothing happens. Keeps no state;
+// any thread.
+#pragma once
+
+#include "redirect-bpf/user/redirector.h"
+
+namespace weir::redirect {
+
+class NullRedirector final : public Redirector {
+public:
+  Result<void> apply(std::span<const IdentityRow> identities,
+                     std::span<const EndpointState> endpoints) override;
+  Result<void> learn(const LearnedAddress& learned) override;
+  Result<void> set_learned(const LearnedAddress& learned) override;
+  std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) override;
+  Result<void> set_listeners(std::span<const WorkerListeners> workers) override;
+  Result<void> clear_listeners() override;
+  Result<Counters> counters() override;
+  std::vector<MapUse> map_use() override;
+};
+
+} // namespace weir::redirect

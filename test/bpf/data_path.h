@@ -1,0 +1,96 @@
+// The BPF object in the kernel with maps of its own, filled by hand: for tests that give its
+// programs one packet at a time. Everything it made is gone when it is destroyed. Needs root.
+//
+// Two pods on interface 1: A (10.1.0.1, fd00:1::1; endpoint 11, identity 301) and B (10.1.0.2,
+// fd00:1::2; endpoint 12, identity 302). Everybody else is the world.
+#pragma once
+
+#include "redirect-bpf/user/loader.h"
+#include "redirect-bpf/user/map_sync.h"
+#include "test/support/bpf_runner.h"
+#include "test/support/packet_builder.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct ring_buffer;
+
+namespace weir::test {
+
+inline constexpr int kNext = -1, kPass = 0, kShot = 2;
+inline constexpr std::uint32_t kA = 11, kB = 12, kIdentityA = 301, kIdentityB = 302;
+
+struct Family {
+  std::string_view a, b, world;
+  std::uint32_t world_identity;
+  bool v6;
+};
+inline constexpr Family kFamilies[] = {
+    {"10.1.0.1", "10.1.0.2", "192.0.2.9", WEIR_IDENTITY_WORLD_IPV4, false},
+    {"fd00:1::1", "fd00:1::2", "2001:db8::9", WEIR_IDENTITY_WORLD_IPV6, true},
+};
+
+redirect::PolicyRow row(weir_direction direction, std::uint32_t identity, std::uint8_t protocol,
+                        std::uint16_t port, weir_verdict verdict, std::uint32_t rule = 1);
+// Whatever the protocol and port.
+redirect::PolicyRow row_any(weir_direction direction, std::uint32_t identity, weir_verdict verdict,
+                            std::uint32_t rule = 1);
+
+std::uint64_t boot_time_ns();
+
+class DataPath {
+public:
+  DataPath();
+  ~DataPath();
+  DataPath(const DataPath&) = delete;
+  DataPath& operator=(const DataPath&) = delete;
+
+  // Flags are WEIR_ENDPOINT_*; rows nothing: no inner map.
+  void set_policy(std::uint32_t endpoint, std::uint16_t flags,
+                  std::optional<std::vector<redirect::PolicyRow>> rows);
+  // As apply() would: the other slot, and the revision raised.
+  void change_policy(std::uint32_t endpoint, std::uint16_t flags,
+                     std::optional<std::vector<redirect::PolicyRow>> rows);
+  void set_interface(std::uint32_t endpoint, std::uint32_t interface);
+  void learn(std::uint32_t endpoint, std::string_view address, std::uint64_t groups,
+             std::uint64_t expires_ns);
+  std::uint64_t last_used_ns(std::uint32_t endpoint, std::string_view address);
+  void forget_flows();
+
+  BpfRun from_pod(const PacketBuilder& packet, std::uint32_t mark = 0);
+  BpfRun to_pod(const PacketBuilder& packet, std::uint32_t mark = 0);
+  BpfRun from_net(const PacketBuilder& packet, std::uint32_t mark = 0);
+  BpfRun to_net(const PacketBuilder& packet, std::uint32_t mark = 0);
+
+  std::uint64_t drops(weir_drop reason, weir_direction direction);
+  std::uint64_t count(weir_counter counter);
+  // Since the last call.
+  std::vector<weir_event> events();
+
+private:
+  struct Pod {
+    std::uint32_t id, identity;
+    std::string_view v4, v6;
+    std::uint32_t interface = 1;
+    std::uint16_t flags[WEIR_SLOTS] = {};
+    std::vector<redirect::TriePtr> tries = {};
+  };
+  Pod& pod(std::uint32_t id);
+  void write(Pod& pod, std::uint32_t slot, std::uint16_t flags,
+             const std::optional<std::vector<redirect::PolicyRow>>& rows);
+  std::uint64_t sum(int map, std::uint32_t index);
+
+  std::string x_bpffs;
+  std::optional<redirect::BpfObject> x_object;
+  redirect::TriePtr x_identities;
+  std::vector<Pod> x_pods;
+  std::uint32_t x_revision = 0;
+  std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_ring;
+  std::vector<weir_event> x_events;
+};
+
+} // namespace weir::test

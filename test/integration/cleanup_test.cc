@@ -1,0 +1,140 @@
+// After `weir-proxy cleanup` the node is as it was before weir came.
+#include "test/integration/policies.h"
+#include "test/support/lab.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace weir::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Settings of the node's namespace, each with its value. Statistics and what the kernel itself
+// renews are no settings.
+std::string settings(const Lab& lab) {
+  return lab.node().on_thread([] {
+    std::vector<std::string> lines;
+    for (const auto& entry : fs::recursive_directory_iterator("/proc/sys/net")) {
+      const std::string path = entry.path();
+      if (entry.is_regular_file() && path.find("stable_secret") == std::string::npos &&
+          path.find("nf_conntrack") == std::string::npos) {
+        lines.push_back(path + " = " + read_file(path));
+      }
+    }
+    std::ranges::sort(lines);
+    std::string text;
+    for (const std::string& line : lines) {
+      text += line;
+    }
+    return text;
+  });
+}
+
+std::string pins(const Lab& lab) {
+  std::string text;
+  for (const auto& entry : fs::recursive_directory_iterator(lab.bpffs())) {
+    text += entry.path().string() + "\n";
+  }
+  return text;
+}
+
+std::string output(const Lab& lab, std::vector<std::string> argv) {
+  const Outcome outcome = lab.node().run(std::move(argv));
+  INFO(outcome.text());
+  CHECK(outcome.exit_code == 0);
+  return outcome.out;
+}
+
+// Kernel objects of ours anywhere on the machine: this test runs alone.
+std::string weir_objects(const Lab& lab) {
+  std::string text;
+  for (const char* kind : {"prog", "map", "link"}) {
+    const std::string list = output(lab, {"bpftool", kind, "show"});
+    std::size_t begin = 0;
+    for (std::size_t end; (end = list.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      const std::string line = list.substr(begin, end - begin);
+      if (line.find("weir_") != std::string::npos) {
+        text += std::string(kind) + " " + line + "\n";
+      }
+    }
+  }
+  return text;
+}
+
+struct State {
+  std::string rules4, rules6, routes4, routes6, pins, net, settings, namespaces, objects;
+
+  bool operator==(const State&) const = default;
+
+  explicit State(const Lab& lab)
+      : rules4(output(lab, {"ip", "-4", "rule"})), rules6(output(lab, {"ip", "-6", "rule"})),
+        routes4(output(lab, {"ip", "-4", "route", "show", "table", "all"})),
+        routes6(output(lab, {"ip", "-6", "route", "show", "table", "all"})), pins(test::pins(lab)),
+        net(output(lab, {"bpftool", "net", "show"})), settings(test::settings(lab)),
+        namespaces(output(lab, {"ip", "netns", "list"})), objects(weir_objects(lab)) {}
+};
+
+void check_equal(const State& before, const State& after) {
+  CHECK(after.rules4 == before.rules4);
+  CHECK(after.rules6 == before.rules6);
+  CHECK(after.routes4 == before.routes4);
+  CHECK(after.routes6 == before.routes6);
+  CHECK(after.pins == before.pins);
+  CHECK(after.net == before.net);
+  CHECK(after.settings == before.settings);
+  CHECK(after.namespaces == before.namespaces);
+  CHECK(after.objects == before.objects);
+}
+
+struct Shop {
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+
+  Shop() {
+    lab.serve_http(web);
+    lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnEgress}});
+  }
+  void use() {
+    lab.start_weir();
+    CHECK(client.dig({std::string("@") + kDnsV4, "+short", kAllowedName}).exit_code == 0);
+    CHECK(client.curl({"--max-time", "5", std::string("http://") + kAllowedName + "/"}).status ==
+          200);
+  }
+  void clean_up() {
+    const Outcome outcome = lab.cleanup();
+    INFO(outcome.text());
+    CHECK(outcome.exit_code == 0);
+  }
+};
+
+TEST_CASE("cleanup after an orderly end restores the node's state") {
+  require_root();
+  Shop shop;
+  const State before(shop.lab);
+  shop.use();
+  REQUIRE_FALSE(State(shop.lab) == before); // there is something to clean up
+  CHECK(shop.lab.stop_weir() == 0);
+  shop.clean_up();
+  // The kernel frees programs a moment after their last reference.
+  CHECK(eventually([&] { return weir_objects(shop.lab) == before.objects; }));
+  check_equal(before, State(shop.lab));
+}
+
+TEST_CASE("cleanup after kill -9 restores the node's state, and so does a second one") {
+  require_root();
+  Shop shop;
+  const State before(shop.lab);
+  shop.use();
+  shop.lab.kill_weir();
+  shop.clean_up();
+  shop.clean_up();
+  CHECK(eventually([&] { return weir_objects(shop.lab) == before.objects; }));
+  check_equal(before, State(shop.lab));
+}
+
+} // namespace
+} // namespace weir::test

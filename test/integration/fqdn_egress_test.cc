@@ -1,0 +1,136 @@
+// Names that a pod may reach: learned from its own DNS answers, for itself alone.
+#include "test/integration/policies.h"
+#include "test/support/lab.h"
+
+#include <boost/json/value_to.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+namespace weir::test {
+namespace {
+
+struct Egress {
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Pod& twin = lab.add_pod({"shop", "twin", {{"app", "client"}}}); // same policy, other pod
+
+  Egress() {
+    lab.policies().publish({{"egress.yaml", kFqdnEgress}});
+    lab.start_weir();
+  }
+};
+
+std::string curl_version(Family family) { return family == Family::kV4 ? "-4" : "-6"; }
+std::string record_type(Family family) { return family == Family::kV4 ? "A" : "AAAA"; }
+
+TEST_CASE("the allowed name answers; another name resolves and then hangs") {
+  require_root();
+  Egress egress;
+  for (const Family resolver : {Family::kV4, Family::kV6}) {
+    egress.client.use_resolver(resolver);
+    for (const Family family : {Family::kV4, Family::kV6}) {
+      INFO("DNS over " << to_string(resolver) << ", HTTP over " << to_string(family));
+      const CurlResult allowed = egress.client.curl(
+          {"--max-time", "5", curl_version(family), std::string("http://") + kAllowedName + "/"});
+      INFO(allowed.text);
+      CHECK(allowed.status == 200);
+      CHECK(allowed.body == "world\n");
+      const CurlResult other =
+          egress.client.curl({"--max-time", "1", "-v", curl_version(family),
+                              std::string("http://") + kOtherName + "/forbidden"});
+      INFO(other.text);
+      CHECK(other.exit_code == kCurlTimeout);
+      CHECK(other.text.find(other_address(family)) != std::string::npos); // it was resolved
+    }
+  }
+  CHECK(egress.lab.world().run({"curl", "-sS", "http://127.0.0.1/end"}).exit_code == 0);
+  for (const std::string& line : egress.lab.world_http().requests_before("/end")) {
+    CHECK(line.find("/forbidden") == std::string::npos);
+  }
+}
+
+TEST_CASE("dig gets both names' addresses over UDP and TCP, A and AAAA, IPv4 and IPv6") {
+  require_root();
+  Egress egress;
+  for (const Family resolver : {Family::kV4, Family::kV6}) {
+    for (const char* transport : {"+notcp", "+tcp"}) {
+      for (const Family family : {Family::kV4, Family::kV6}) {
+        INFO("server over " << to_string(resolver) << " " << transport);
+        const std::string server = "@" + dns_address(resolver);
+        const Outcome allowed =
+            egress.client.dig({server, transport, "+short", kAllowedName, record_type(family)});
+        INFO(allowed.text());
+        CHECK(allowed.out == allowed_address(family) + "\n");
+        const Outcome other =
+            egress.client.dig({server, transport, "+short", kOtherName, record_type(family)});
+        INFO(other.text());
+        CHECK(other.out == other_address(family) + "\n");
+      }
+    }
+  }
+}
+
+TEST_CASE("an address is open only after the pod itself has looked it up, and for no other pod") {
+  require_root();
+  Egress egress;
+  for (const Family family : {Family::kV4, Family::kV6}) {
+    INFO(to_string(family));
+    const std::string url = "http://" + url_host(allowed_address(family)) + "/";
+    CHECK(egress.client.curl({"--max-time", "1", url}).exit_code == kCurlTimeout);
+    CHECK(
+        egress.client.dig({"@" + dns_address(family), "+short", kAllowedName, record_type(family)})
+            .out == allowed_address(family) + "\n");
+    CHECK(egress.client.curl({"--max-time", "5", url}).status == 200);
+    CHECK(egress.twin.curl({"--max-time", "1", url}).exit_code == kCurlTimeout);
+  }
+}
+
+TEST_CASE("a name learned over TCP opens its address as one learned over UDP does") {
+  require_root();
+  Egress egress;
+  CHECK(egress.client.dig({std::string("@") + kDnsV4, "+tcp", "+short", kAllowedName}).out ==
+        std::string(kAllowedV4) + "\n");
+  CHECK(egress.client.curl({"--max-time", "5", std::string("http://") + kAllowedV4 + "/"}).status ==
+        200);
+}
+
+TEST_CASE("the answer of a name outside every pattern is REFUSED and never asked upstream") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  std::string policy = kFqdnEgress;
+  policy.replace(policy.find("matchPattern: \"*\""), 17, "matchName: api.example.test");
+  lab.policies().publish({{"egress.yaml", policy}});
+  lab.start_weir();
+  for (const char* transport : {"+notcp", "+tcp"}) {
+    INFO(transport);
+    const Outcome other = client.dig({std::string("@") + kDnsV4, transport, kOtherName});
+    INFO(other.text());
+    CHECK(other.out.find("status: REFUSED") != std::string::npos);
+    CHECK(client.dig({std::string("@") + kDnsV4, transport, "+short", kAllowedName}).out ==
+          std::string(kAllowedV4) + "\n");
+  }
+  for (const std::string& name : lab.dns().queries()) {
+    CHECK(name == kAllowedName);
+  }
+}
+
+TEST_CASE("the FQDN cache shows what was learned, by pod") {
+  require_root();
+  Egress egress;
+  CHECK(egress.client.dig({std::string("@") + kDnsV4, "+short", kAllowedName}).exit_code == 0);
+  CHECK(egress.client.dig({std::string("@") + kDnsV4, "+short", kOtherName}).exit_code == 0);
+  const auto rows = egress.lab.admin_json("/fqdn/cache").as_array();
+  REQUIRE(rows.size() == 1); // no policy wants the other name
+  CHECK(boost::json::value_to<std::string>(rows[0].at("pod")) == "shop/client");
+  CHECK(boost::json::value_to<std::string>(rows[0].at("name")) == kAllowedName);
+  CHECK(boost::json::value_to<std::string>(rows[0].at("address")) == kAllowedV4);
+  CHECK(rows[0].as_object().contains("ttl"));
+  CHECK(rows[0].as_object().contains("expires_at"));
+  const Outcome table = egress.lab.weirctl({"fqdn"});
+  INFO(table.text());
+  CHECK(table.exit_code == 0);
+  CHECK(table.out.find(kAllowedV4) != std::string::npos);
+}
+
+} // namespace
+} // namespace weir::test

@@ -1,0 +1,34 @@
+#include "test/support/bpf_runner.h"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+namespace weir::test {
+
+BpfRun run_tc_program(int program, const Bytes& packet, std::uint32_t mark,
+                      std::uint32_t interface) {
+  __sk_buff context{};
+  context.mark = mark;
+  context.ifindex = interface;
+  std::array<std::uint8_t, 4096> out{};
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  options.data_in = packet.data();
+  options.data_size_in = static_cast<std::uint32_t>(packet.size());
+  options.data_out = out.data();
+  options.data_size_out = out.size();
+  options.ctx_in = &context;
+  options.ctx_size_in = sizeof(context);
+  options.ctx_out = &context;
+  options.ctx_size_out = sizeof(context);
+  options.repeat = 1;
+  if (bpf_prog_test_run_opts(program, &options) != 0) {
+    throw std::system_error(errno, std::generic_category(), "run a BPF program");
+  }
+  return {static_cast<int>(options.retval), context.mark};
+}
+
+} // namespace weir::test

@@ -1,0 +1,20 @@
+// Runs a tc program on a packet, without a network: BPF_PROG_TEST_RUN. Needs root.
+#pragma once
+
+#include "test/support/packet_builder.h"
+
+#include <cstdint>
+
+namespace weir::test {
+
+struct BpfRun {
+  int action = 0;         // what the program returned
+  std::uint32_t mark = 0; // of the packet afterwards
+};
+
+// The packet is on interface `interface`, which exists (1 is loopback). Throws when the kernel does
+// not run it.
+BpfRun run_tc_program(int program, const Bytes& packet, std::uint32_t mark = 0,
+                      std::uint32_t interface = 1);
+
+} // namespace weir::test

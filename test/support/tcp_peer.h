@@ -1,0 +1,92 @@
+// A blocking TCP socket in the hands of a test: plays a client or a server against code that runs
+// on another thread. Waiting is bounded by a time-out that only a failing test reaches.
+#pragma once
+
+#include "proxy/base/ip.h"
+#include "proxy/base/unique_fd.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cerrno>
+#include <string>
+#include <string_view>
+
+namespace weir::test {
+
+class TcpPeer {
+public:
+  explicit TcpPeer(int fd) : x_fd(fd) {
+    REQUIRE(x_fd.valid());
+    const timeval patience{20, 0};
+    REQUIRE(::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+  }
+  static TcpPeer connect_to(const SocketAddress& to) {
+    TcpPeer peer(::socket(to.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage storage{};
+    const socklen_t length = to.to_sockaddr(storage);
+    REQUIRE(::connect(peer.fd(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+    return peer;
+  }
+  // A listening socket on a port of the kernel's choice.
+  static TcpPeer listening(std::string_view ip) {
+    const SocketAddress at{*IpAddress::parse(ip), 0};
+    TcpPeer peer(::socket(at.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage storage{};
+    const socklen_t length = at.to_sockaddr(storage);
+    REQUIRE(::bind(peer.fd(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+    REQUIRE(::listen(peer.fd(), 16) == 0);
+    return peer;
+  }
+
+  [[nodiscard]] int fd() const { return x_fd.get(); }
+  int release() { return x_fd.release(); }
+  void close() { x_fd.reset(); }
+  void end() { REQUIRE(::shutdown(fd(), SHUT_WR) == 0); }
+  [[nodiscard]] SocketAddress address() const {
+    sockaddr_storage storage{};
+    socklen_t length = sizeof storage;
+    REQUIRE(::getsockname(fd(), reinterpret_cast<sockaddr*>(&storage), &length) == 0);
+    return SocketAddress::from_sockaddr(storage);
+  }
+  [[nodiscard]] TcpPeer accept() const {
+    return TcpPeer(::accept4(fd(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+
+  void send(std::string_view bytes) {
+    REQUIRE(::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(bytes.size()));
+  }
+  std::string read(std::size_t size) {
+    std::string bytes(size, '\0');
+    const ssize_t got = ::recv(fd(), bytes.data(), size, MSG_WAITALL);
+    REQUIRE(got >= 0);
+    bytes.resize(static_cast<std::size_t>(got));
+    return bytes;
+  }
+  std::string read_until(std::string_view end) {
+    std::string bytes;
+    while (!bytes.ends_with(end)) {
+      const std::string byte = read(1);
+      REQUIRE(byte.size() == 1);
+      bytes += byte;
+    }
+    return bytes;
+  }
+  // How the connection ended: "end", "reset", or what came instead.
+  std::string ending() {
+    char byte;
+    const ssize_t got = ::recv(fd(), &byte, 1, 0);
+    if (got > 0) {
+      return "bytes";
+    }
+    return got == 0 ? "end" : errno == ECONNRESET ? "reset" : "timeout";
+  }
+
+private:
+  UniqueFd x_fd;
+};
+
+} // namespace weir::test

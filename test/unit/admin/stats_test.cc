@@ -1,0 +1,191 @@
+#include "proxy/admin/stats.h"
+
+#include "test/unit/admin/fake_source.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <cctype>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <sstream>
+
+namespace {
+
+using namespace weir;
+using namespace weir::admin;
+using Catch::Matchers::ContainsSubstring;
+
+const auto kStart = std::chrono::system_clock::time_point(std::chrono::seconds(1'700'000'000));
+
+struct Series {
+  std::string name;
+  std::map<std::string, std::string> labels;
+  double value = 0;
+};
+
+bool is_name(const std::string& text) {
+  return !text.empty() && !std::isdigit(static_cast<unsigned char>(text[0])) &&
+         text.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+             std::string::npos;
+}
+
+// A sample line by the exposition format's own grammar; escapes resolved.
+Series parse_series(const std::string& line) {
+  CAPTURE(line);
+  Series series;
+  std::size_t at = line.find_first_of("{ ");
+  REQUIRE(at != std::string::npos);
+  series.name = line.substr(0, at);
+  if (line[at] == '{') {
+    do {
+      const auto equals = line.find("=\"", ++at);
+      REQUIRE(equals != std::string::npos);
+      const std::string label = line.substr(at, equals - at);
+      REQUIRE(is_name(label));
+      std::string value;
+      for (at = equals + 2; at < line.size() && line[at] != '"'; ++at) {
+        if (line[at] == '\\') {
+          ++at;
+          REQUIRE(at < line.size());
+          REQUIRE((line[at] == '\\' || line[at] == '"' || line[at] == 'n'));
+          value.push_back(line[at] == 'n' ? '\n' : line[at]);
+        } else {
+          value.push_back(line[at]);
+        }
+      }
+      REQUIRE(series.labels.emplace(label, value).second);
+      ++at;
+      REQUIRE(at < line.size());
+    } while (line[at] == ',');
+    REQUIRE(line[at] == '}');
+    ++at;
+  }
+  REQUIRE(line[at] == ' ');
+  const std::string number = line.substr(at + 1);
+  char* end = nullptr;
+  series.value = std::strtod(number.c_str(), &end);
+  REQUIRE(!number.empty());
+  REQUIRE(*end == '\0');
+  return series;
+}
+
+// Checks the whole page's form and gives its samples.
+std::vector<Series> parse_page(const std::string& page) {
+  std::vector<Series> all;
+  std::set<std::string> families;
+  std::set<std::pair<std::string, std::map<std::string, std::string>>> seen;
+  std::istringstream lines(page);
+  std::string line, helped, typed;
+  REQUIRE(page.back() == '\n');
+  while (std::getline(lines, line)) {
+    CAPTURE(line);
+    if (line.starts_with("# HELP ")) {
+      helped = line.substr(7, line.find(' ', 7) - 7);
+      REQUIRE(is_name(helped));
+      REQUIRE(families.insert(helped).second);
+    } else if (line.starts_with("# TYPE ")) {
+      typed = line.substr(7, line.find(' ', 7) - 7);
+      REQUIRE(typed == helped);
+      const std::string type = line.substr(8 + typed.size());
+      REQUIRE((type == "counter" || type == "gauge"));
+      REQUIRE((type == "counter") == typed.ends_with("_total"));
+    } else {
+      all.push_back(parse_series(line));
+      REQUIRE(all.back().name == typed);
+      REQUIRE(seen.emplace(all.back().name, all.back().labels).second);
+    }
+  }
+  return all;
+}
+
+double value_of(const std::vector<Series>& all, const std::string& name,
+                const std::map<std::string, std::string>& labels = {}) {
+  for (const auto& series : all) {
+    if (series.name == name && series.labels == labels) {
+      return series.value;
+    }
+  }
+  FAIL("no " << name);
+  return -1;
+}
+
+TEST_CASE("the page follows Prometheus' text format and sums the workers up") {
+  test::FakeSource source;
+  const auto all = parse_page(stats_prometheus(take_stats(source, kStart)));
+  CHECK(value_of(all, "weir_http_requests_total", {{"code", "200"}, {"verdict", "allowed"}}) == 42);
+  CHECK(value_of(all, "weir_http_requests_total", {{"code", "403"}, {"verdict", "denied"}}) == 3);
+  CHECK(value_of(all, "weir_connections_total", {{"protocol", "http"}}) == 9);
+  CHECK(value_of(all, "weir_connections_active", {{"protocol", "http"}}) == 5);
+  CHECK(value_of(all, "weir_dns_queries_total", {{"verdict", "allowed"}}) == 11);
+  CHECK(value_of(all, "weir_dns_responses_total", {{"rcode", "NXDOMAIN"}}) == 2);
+  CHECK(value_of(all, "weir_fqdn_names") == 1);
+  CHECK(value_of(all, "weir_fqdn_ips") == 2);
+  CHECK(value_of(all, "weir_policy_revision") == 7);
+  CHECK(value_of(all, "weir_policies", {{"kind", "CiliumNetworkPolicy"}, {"state", "accepted"}}) ==
+        1);
+  CHECK(value_of(all, "weir_policies", {{"kind", "unknown"}, {"state", "rejected"}}) == 1);
+  CHECK(value_of(all, "weir_policy_loads_total", {{"outcome", "failure"}}) == 2);
+  CHECK(value_of(all, "weir_endpoints", {{"state", "enforced"}}) == 1);
+  CHECK(value_of(all, "weir_drops_total", {{"reason", "policy"}, {"direction", "egress"}}) == 17);
+  CHECK(value_of(all, "weir_drops_total", {{"reason", "policy"}, {"direction", "ingress"}}) == 0);
+  CHECK(value_of(all, "weir_packets_total", {{"verdict", "allowed"}}) == 1000);
+  CHECK(value_of(all, "weir_events_lost_total", {{"source", "access_log"}}) == 1);
+  CHECK(value_of(all, "weir_bpf_readable") == 1);
+  CHECK(value_of(all, "weir_bpf_map_entries", {{"map", "weir_endpoints"}}) == 4);
+  CHECK(value_of(all, "weir_bpf_map_capacity", {{"map", "weir_endpoints"}}) == 16384);
+  CHECK(value_of(all, "process_start_time_seconds") == 1'700'000'000);
+  CHECK(value_of(all, "process_resident_memory_bytes") > 100'000);
+  CHECK(value_of(all, "process_open_fds") >= 3);
+}
+
+TEST_CASE("a label's quotes, backslashes and line ends are escaped") {
+  test::FakeSource source;
+  const auto all = parse_page(stats_prometheus(take_stats(source, kStart)));
+  CHECK(value_of(all, "weir_bpf_map_capacity", {{"map", "odd\"\\\nname"}}) == 1);
+}
+
+TEST_CASE("every drop reason of the ABI has a name") {
+  test::FakeSource source;
+  const auto all = parse_page(stats_prometheus(take_stats(source, kStart)));
+  std::set<std::string> reasons;
+  for (const auto& series : all) {
+    if (series.name == "weir_drops_total") {
+      reasons.insert(series.labels.at("reason"));
+    }
+  }
+  CHECK(reasons.size() == WEIR_DROP_TO_NODE_PROXY); // the last reason; 0 is none
+}
+
+TEST_CASE("counters of the kernel that cannot be read are left out and said") {
+  test::FakeSource source;
+  source.bpf_fails = true;
+  const auto all = parse_page(stats_prometheus(take_stats(source, kStart)));
+  CHECK(value_of(all, "weir_bpf_readable") == 0);
+  for (const auto& series : all) {
+    CHECK(series.name != "weir_drops_total");
+    CHECK(series.name != "weir_packets_total");
+  }
+}
+
+TEST_CASE("Envoy's form has the same metrics, one name and number a line") {
+  test::FakeSource source;
+  const auto input = take_stats(source, kStart);
+  const std::string text = stats_text(input);
+  CHECK_THAT(text, ContainsSubstring("weir_http_requests_total.code.200.verdict.allowed: 42\n"));
+  CHECK_THAT(text, ContainsSubstring("weir_policy_revision: 7\n"));
+  CHECK_THAT(text, ContainsSubstring("weir_drops_total.reason.policy.direction.egress: 17\n"));
+  std::istringstream lines(text);
+  std::size_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    CAPTURE(line);
+    const auto colon = line.rfind(": ");
+    REQUIRE(colon != std::string::npos);
+    CHECK(line.find_first_not_of("0123456789.", colon + 2) == std::string::npos);
+  }
+  CHECK(count == parse_page(stats_prometheus(input)).size());
+}
+
+} // namespace

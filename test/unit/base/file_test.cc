@@ -1,0 +1,75 @@
+#include "proxy/base/file.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace {
+
+using namespace weir;
+
+class Folder {
+public:
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "weir-file-XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    x_path = name;
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() { std::filesystem::remove_all(x_path); }
+  [[nodiscard]] std::string file(const std::string& name) const { return x_path / name; }
+
+private:
+  std::filesystem::path x_path;
+};
+
+TEST_CASE("a file is replaced as a whole and read as a whole") {
+  const Folder folder;
+  const std::string path = folder.file("state");
+  REQUIRE(replace_file(path, "one").has_value());
+  const std::string big(300'000, 'x');
+  REQUIRE(replace_file(path, big).has_value());
+  const auto content = read_file(path);
+  REQUIRE(content.has_value());
+  CHECK(*content == big);
+  CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+  struct stat status{};
+  REQUIRE(stat(path.c_str(), &status) == 0);
+  CHECK((status.st_mode & 0777) == 0600); // what pods looked up is nobody else's business
+}
+
+TEST_CASE("a file over the limit, a folder and a missing file are errors") {
+  const Folder folder;
+  const std::string path = folder.file("big");
+  std::ofstream(path) << std::string(100, 'x');
+  CHECK(read_file(path, 100).has_value());
+  CHECK(read_file(path, 99).error().code == std::errc::file_too_large);
+  CHECK(read_file(folder.file("")).error().code == std::errc::is_a_directory);
+  CHECK(read_file(folder.file("none")).error().code == std::errc::no_such_file_or_directory);
+}
+
+TEST_CASE("a replacement that fails leaves the old file and nothing beside it") {
+  const Folder folder;
+  const std::string path = folder.file("taken");
+  std::filesystem::create_directories(path + "/inside"); // cannot be renamed over
+  CHECK(replace_file(path, "x").has_error());
+  CHECK(std::filesystem::exists(path + "/inside"));
+  CHECK_FALSE(std::filesystem::exists(path + ".tmp"));
+  CHECK(replace_file(folder.file("no/such/folder"), "x").has_error());
+}
+
+TEST_CASE("a file that is set aside is kept under another name") {
+  const Folder folder;
+  const std::string path = folder.file("state");
+  REQUIRE(replace_file(path, "broken").has_value());
+  set_aside(path);
+  CHECK_FALSE(std::filesystem::exists(path));
+  CHECK(*read_file(path + ".corrupt") == "broken");
+}
+
+} // namespace

@@ -1,0 +1,143 @@
+#include "proxy/control/policy_store.h"
+
+#include "test/support/temp_folder.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace {
+
+using weir::control::PolicyStore;
+using weir::test::TempFolder;
+
+std::string policy(const std::string& name, const std::string& field = "endpointSelector") {
+  return "apiVersion: cilium.io/v2\n"
+         "kind: CiliumNetworkPolicy\n"
+         "metadata: {name: " +
+         name +
+         ", namespace: shop}\n"
+         "spec:\n"
+         "  " +
+         field +
+         ": {}\n"
+         "  ingress: [{}]\n";
+}
+
+std::string status_of(const PolicyStore& store, const std::string& name) {
+  const auto rows = store.rows();
+  const auto found =
+      std::find_if(rows.begin(), rows.end(), [&](const auto& row) { return row.name == name; });
+  return found == rows.end() ? "" : found->status;
+}
+
+TEST_CASE("every policy file of the folder is in force") {
+  const TempFolder folder;
+  folder.write("a.yaml", policy("a"));
+  folder.write("b.yml", policy("b") + "---\n" + policy("c"));
+  folder.write("notes.txt", "not a policy");
+  PolicyStore store(folder.path());
+  REQUIRE(store.load());
+  CHECK(store.policies().size() == 3);
+  CHECK(status_of(store, "c") == "accepted");
+  CHECK(store.rejected() == 0);
+}
+
+TEST_CASE("a file that breaks leaves its last good version in force and is shown as rejected") {
+  const TempFolder folder;
+  folder.write("a.yaml", policy("a"));
+  folder.write("b.yaml", policy("b"));
+  PolicyStore store(folder.path());
+  REQUIRE(store.load());
+  folder.write("a.yaml", policy("a", "endpointSelektor"));
+  REQUIRE(store.load());
+  CHECK(store.policies().size() == 2);
+  CHECK(status_of(store, "a") == "rejected");
+  CHECK(status_of(store, "b") == "accepted");
+  const auto rows = store.rows();
+  CHECK(rows.front().message.find("a.yaml:5:") != std::string::npos);
+  folder.write("a.yaml", policy("a"));
+  REQUIRE(store.load());
+  CHECK(status_of(store, "a") == "accepted");
+}
+
+TEST_CASE("one bad document keeps the whole new version of its file out") {
+  const TempFolder folder;
+  folder.write("a.yaml", policy("a"));
+  PolicyStore store(folder.path());
+  REQUIRE(store.load());
+  folder.write("a.yaml", policy("a2") + "---\n" + policy("x", "nonsense"));
+  REQUIRE(store.load());
+  REQUIRE(store.policies().size() == 1);
+  CHECK(status_of(store, "a") == "accepted");
+  CHECK(status_of(store, "a2") == "rejected");
+}
+
+TEST_CASE("a folder that is missing or empty never means no policies") {
+  const TempFolder folder;
+  PolicyStore store(folder.file("missing"));
+  CHECK_FALSE(store.load());
+  CHECK_FALSE(store.loaded());
+  PolicyStore emptied(folder.path());
+  CHECK_FALSE(emptied.load());
+  folder.write("a.yaml", policy("a"));
+  REQUIRE(emptied.load());
+  std::filesystem::remove(folder.file("a.yaml"));
+  CHECK_FALSE(emptied.load());
+  CHECK(emptied.policies().size() == 1);
+}
+
+TEST_CASE("a removed file takes its policies with it as long as others are there") {
+  const TempFolder folder;
+  folder.write("a.yaml", policy("a"));
+  folder.write("b.yaml", policy("b"));
+  PolicyStore store(folder.path());
+  REQUIRE(store.load());
+  std::filesystem::remove(folder.file("a.yaml"));
+  REQUIRE(store.load());
+  CHECK(store.policies().size() == 1);
+  CHECK(status_of(store, "a").empty());
+}
+
+TEST_CASE("the file that brings a policy a second time is refused, the first keeps all of its own") {
+  const TempFolder folder;
+  folder.write("b.yaml", policy("x") + "---\n" + policy("y"));
+  PolicyStore store(folder.path());
+  REQUIRE(store.load());
+  folder.write("a.yaml", policy("y"));
+  REQUIRE(store.load());
+  CHECK(store.policies().size() == 2);
+  CHECK(store.rejected() == 1);
+  CHECK(store.rows().front().message.find("b.yaml") != std::string::npos);
+}
+
+TEST_CASE("a policy may move from one file to another in one swap") {
+  const TempFolder folder;
+  folder.write("a.yaml", policy("x") + "---\n" + policy("y"));
+  folder.write("b.yaml", policy("z"));
+  PolicyStore store(folder.path());
+  REQUIRE(store.load());
+  folder.write("a.yaml", policy("x"));
+  folder.write("b.yaml", policy("y") + "---\n" + policy("z"));
+  REQUIRE(store.load());
+  CHECK(store.policies().size() == 3);
+  CHECK(store.rejected() == 0);
+}
+
+TEST_CASE("the last good set survives a restart, also when the files are broken by then") {
+  const TempFolder folder;
+  folder.write("a.yaml", policy("a"));
+  PolicyStore before(folder.path());
+  REQUIRE(before.load());
+  folder.write("a.yaml", "kind: [");
+  PolicyStore after(folder.path());
+  REQUIRE(after.restore(before.serialize()));
+  CHECK(after.loaded());
+  REQUIRE(after.load());
+  CHECK(after.policies().size() == 1);
+  CHECK(after.rejected() == 1);
+  CHECK_FALSE(after.restore("{"));
+}
+
+} // namespace

@@ -1,0 +1,282 @@
+// weirctl as people run it: a process, against an admin server with fixed rows.
+#include "proxy/admin/admin_server.h"
+#include "proxy/base/unique_fd.h"
+#include "test/unit/admin/fake_source.h"
+
+#include <boost/json.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+
+namespace {
+
+using namespace weir;
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::EndsWith;
+using Catch::Matchers::StartsWith;
+
+struct Outcome {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+Outcome run(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), WEIRCTL);
+  std::vector<char*> argv;
+  for (auto& argument : arguments) {
+    argv.push_back(argument.data());
+  }
+  argv.push_back(nullptr);
+  std::array<std::array<int, 2>, 2> pipes{};
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  for (std::size_t i = 0; i < 2; ++i) {
+    REQUIRE(pipe2(pipes[i].data(), O_CLOEXEC) == 0);
+    posix_spawn_file_actions_adddup2(&actions, pipes[i][1], static_cast<int>(i) + 1);
+  }
+  pid_t child = 0;
+  REQUIRE(posix_spawn(&child, WEIRCTL, &actions, nullptr, argv.data(), environ) == 0);
+  posix_spawn_file_actions_destroy(&actions);
+  Outcome outcome;
+  std::array<UniqueFd, 2> readers;
+  for (std::size_t i = 0; i < 2; ++i) {
+    ::close(pipes[i][1]);
+    readers[i].reset(pipes[i][0]);
+  }
+  while (readers[0].valid() || readers[1].valid()) {
+    std::array<pollfd, 2> waited = {{{readers[0].get(), POLLIN, 0}, {readers[1].get(), POLLIN, 0}}};
+    REQUIRE(poll(waited.data(), 2, -1) > 0);
+    for (std::size_t i = 0; i < 2; ++i) {
+      if (waited[i].revents == 0) {
+        continue;
+      }
+      std::array<char, 4096> chunk{};
+      const ssize_t got = ::read(readers[i].get(), chunk.data(), chunk.size());
+      if (got <= 0) {
+        readers[i].reset();
+        continue;
+      }
+      (i == 0 ? outcome.out : outcome.err).append(chunk.data(), static_cast<std::size_t>(got));
+    }
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  outcome.exit_code = WEXITSTATUS(status);
+  return outcome;
+}
+
+struct Proxy {
+  Proxy() {
+    config::Config config;
+    config.node.name = "node-a";
+    config.workers = 2;
+    config.admin = *SocketAddress::parse("127.0.0.1:0");
+    config.metrics = *SocketAddress::parse("127.0.0.1:0");
+    server = *admin::AdminServer::start(config, source);
+  }
+  Outcome ask(std::vector<std::string> arguments) const {
+    arguments.push_back("--admin");
+    arguments.push_back(server->admin_address().to_string());
+    return run(std::move(arguments));
+  }
+
+  test::FakeSource source;
+  std::unique_ptr<admin::AdminServer> server;
+};
+
+class Folder {
+public:
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "weir-ctl-XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    x_path = name;
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() { std::filesystem::remove_all(x_path); }
+
+  std::string file(const std::string& name, const std::string& text) const {
+    std::ofstream(x_path / name) << text;
+    return (x_path / name).string();
+  }
+  [[nodiscard]] std::string path() const { return x_path.string(); }
+
+private:
+  std::filesystem::path x_path;
+};
+
+const std::string kGood = "apiVersion: cilium.io/v2\n"
+                          "kind: CiliumNetworkPolicy\n"
+                          "metadata: {name: api, namespace: shop}\n"
+                          "spec:\n"
+                          "  endpointSelector: {matchLabels: {app: web}}\n"
+                          "  ingress:\n"
+                          "    - fromEndpoints: [{matchLabels: {app: client}}]\n";
+
+const std::string kBad = "apiVersion: cilium.io/v2\n"
+                         "kind: CiliumNetworkPolicy\n"
+                         "metadata: {name: api, namespace: shop}\n"
+                         "spec:\n"
+                         "  endpointSelector: {matchLabels: {app: web}}\n"
+                         "  ingres:\n"
+                         "    - fromEndpoints: [{matchLabels: {app: client}}]\n";
+
+TEST_CASE("weirctl policies shows a table, and the same under policy get") {
+  const Proxy proxy;
+  const Outcome shown = proxy.ask({"policies"});
+  CHECK(shown.exit_code == 0);
+  CHECK(shown.err.empty());
+  CHECK(shown.out ==
+        "NAMESPACE   NAME     KIND                  STATUS     FILE                          "
+        "MESSAGE\n"
+        "shop        api      CiliumNetworkPolicy   accepted   /etc/weir/policies/api.yaml   "
+        "<none>\n"
+        "<none>      <none>   <none>                rejected   /etc/weir/policies/bad.yaml   "
+        "/etc/weir/policies/bad.yaml:3:5: error: unknown field `ingres`, did you mean `ingress`? "
+        "…\n");
+  CHECK(proxy.ask({"policy", "get"}).out == shown.out);
+}
+
+TEST_CASE("weirctl endpoints and fqdn show tables") {
+  const Proxy proxy;
+  CHECK(proxy.ask({"endpoints"}).out ==
+        "NAMESPACE   NAME    IDENTITY   IPS                       INTERFACE   STATE      POLICIES\n"
+        "shop        web     256        10.0.1.11,fd00:10:1::11   lxcb        enforced   shop/api\n"
+        "shop        web-2   256        10.0.1.13                 <none>      remote     <none>\n");
+  const std::string fqdn = "POD           NAME               ADDRESS        TTL   EXPIRES\n"
+                           "shop/client   www.example.com.   203.0.113.9    300   "
+                           "2026-11-24T00:00:00.000000Z\n"
+                           "shop/client   www.example.com.   203.0.113.10   300   "
+                           "2026-11-24T00:00:00.000000Z\n";
+  CHECK(proxy.ask({"fqdn"}).out == fqdn);
+  CHECK(proxy.ask({"fqdn", "list"}).out == fqdn);
+}
+
+TEST_CASE("with -o json a list is what the server answers, before or behind the command") {
+  const Proxy proxy;
+  const Outcome behind = proxy.ask({"policies", "-o", "json"});
+  CHECK(behind.exit_code == 0);
+  const auto rows = boost::json::parse(behind.out);
+  CHECK(rows.at(1).at("status") == "rejected");
+  CHECK(proxy.ask({"-o", "json", "policies"}).out == behind.out);
+  CHECK(boost::json::parse(proxy.ask({"fqdn", "-o", "json"}).out).as_array().size() == 2);
+  CHECK(boost::json::parse(proxy.ask({"endpoints", "-o", "json"}).out).at(0).at("name") == "web");
+}
+
+TEST_CASE("weirctl status sums up, and a rejected policy or a proxy that is not ready is exit 1") {
+  Proxy proxy;
+  const Outcome shown = proxy.ask({"status"});
+  CHECK(shown.exit_code == 1);
+  CHECK_THAT(shown.out, StartsWith("State:      LIVE\nNode:       node-a\n"));
+  CHECK_THAT(shown.out, ContainsSubstring("\nRedirect:   bpf, 2 workers\n"));
+  CHECK_THAT(shown.out, ContainsSubstring("\nPolicies:   1 accepted, 1 rejected (revision 7, "
+                                          "loaded 2026-11-24T00:00:00.000000Z)\n"));
+  CHECK_THAT(shown.out, ContainsSubstring("\nEndpoints:  1 enforced, 1 remote\n"));
+  CHECK_THAT(shown.out, EndsWith("\nFQDN:       1 names, 2 addresses\n"));
+
+  proxy.source.set_readiness({false, "policies: missing"});
+  const Outcome not_ready = proxy.ask({"status"});
+  CHECK(not_ready.exit_code == 1);
+  CHECK_THAT(not_ready.out, StartsWith("State:      NOT_READY: policies: missing\n"));
+  const auto json = boost::json::parse(proxy.ask({"status", "-o", "json"}).out);
+  CHECK(json.at("server").at("state") == "NOT_READY");
+  CHECK(json.at("policies").at("rejected") == 1);
+  CHECK(json.at("fqdn").at("addresses") == 2);
+}
+
+TEST_CASE("weirctl version shows both sides, and a proxy that is not there is no failure") {
+  const Proxy proxy;
+  const auto both = boost::json::parse(proxy.ask({"version", "-o", "json"}).out);
+  CHECK(both.at("client").at("version") == both.at("server").at("version"));
+  const Outcome alone = run({"version", "--admin", "127.0.0.1:1"});
+  CHECK(alone.exit_code == 0);
+  CHECK_THAT(alone.out, EndsWith("\nServer: <none>\n"));
+}
+
+TEST_CASE("an unreachable proxy and a wrong command line are exit 2") {
+  for (const auto* command : {"status", "policies", "endpoints", "fqdn"}) {
+    CAPTURE(command);
+    const Outcome unreachable = run({command, "--admin", "127.0.0.1:1"});
+    CHECK(unreachable.exit_code == 2);
+    CHECK(unreachable.out.empty());
+    CHECK(unreachable.err == "weirctl: weir-proxy at 127.0.0.1:1: Connection refused\n");
+  }
+  CHECK(run({}).exit_code == 2);
+  CHECK(run({"frobnicate"}).exit_code == 2);
+  CHECK(run({"policy"}).exit_code == 2);
+  CHECK(run({"policy", "check"}).exit_code == 2);
+  CHECK(run({"status", "--admin", "localhost"}).exit_code == 2);
+  CHECK(run({"status", "-o", "yaml"}).exit_code == 2);
+  CHECK(run({"--help"}).exit_code == 0);
+}
+
+TEST_CASE("policy check says where, what, shows the line, and what to do") {
+  const Folder folder;
+  const std::string bad = folder.file("bad.yaml", kBad);
+  const Outcome checked = run({"policy", "check", bad});
+  CHECK(checked.exit_code == 1);
+  CHECK_THAT(checked.out, StartsWith(bad + ":6:3: error: unknown field `ingres`"));
+  CHECK_THAT(checked.out, ContainsSubstring("\n    6 |   ingres:\n"
+                                            "      |   ^\n"
+                                            "  hint: did you mean `ingress`?\n"));
+  CHECK_THAT(checked.out, EndsWith("0 accepted, 1 rejected, 0 skipped\n"));
+}
+
+TEST_CASE("policy check of good files is exit 0, and a folder is the files that a proxy reads") {
+  const Folder folder;
+  folder.file("good.yaml", kGood);
+  folder.file(".hidden.yaml", kBad);
+  folder.file("notes.txt", "x");
+  CHECK(run({"policy", "check", folder.path()}).out == "1 accepted, 0 rejected, 0 skipped\n");
+  CHECK(run({"policy", "check", folder.path()}).exit_code == 0);
+  folder.file("bad.yaml", kBad);
+  CHECK(run({"policy", "check", folder.path()}).exit_code == 1);
+}
+
+TEST_CASE("policy check with -o json gives each document with its diagnostics") {
+  const Folder folder;
+  const std::string good = folder.file("good.yaml", kGood);
+  const std::string bad = folder.file("bad.yaml", kBad);
+  const Outcome checked = run({"policy", "check", good, bad, "-o", "json"});
+  CHECK(checked.exit_code == 1);
+  const auto documents = boost::json::parse(checked.out);
+  REQUIRE(documents.as_array().size() == 2);
+  CHECK(documents.at(0).at("file").as_string() == good);
+  CHECK(documents.at(0).at("status") == "accepted");
+  CHECK(documents.at(0).at("namespace") == "shop");
+  CHECK(documents.at(0).at("name") == "api");
+  CHECK(documents.at(1).at("status") == "rejected");
+  const auto& first = documents.at(1).at("diagnostics").at(0);
+  CHECK(first.at("severity") == "error");
+  CHECK(first.at("line") == 6);
+  CHECK(first.at("column") == 3);
+}
+
+TEST_CASE("policy check of what cannot be read is exit 2, and the rest is checked all the same") {
+  const Folder folder;
+  CHECK(run({"policy", "check", folder.path()}).exit_code == 2); // no file in it
+  const std::string bad = folder.file("bad.yaml", kBad);
+  const Outcome checked = run({"policy", "check", folder.path() + "/none.yaml", bad});
+  CHECK(checked.exit_code == 2);
+  CHECK_THAT(checked.err, ContainsSubstring("none.yaml: No such file or directory"));
+  CHECK_THAT(checked.out, ContainsSubstring("unknown field `ingres`"));
+}
+
+TEST_CASE("cleanup refuses while a proxy runs") {
+  const Proxy proxy;
+  const Outcome refused = proxy.ask({"cleanup", "--bpffs", "/nonexistent"});
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, ContainsSubstring("weir-proxy is running at 127.0.0.1:"));
+}
+
+} // namespace

@@ -1,0 +1,171 @@
+// The whole way of a query by real policy: compiled rules, the gate, the learner, the kernel.
+#include "proxy/session/dns_gate_policy.h"
+
+#include "test/unit/dns/fakes.h"
+#include "test/unit/dns/session_fixture.h"
+#include "test/unit/dns/wire.h"
+#include "test/unit/policy-compiler/fixture.h"
+
+#include <netinet/in.h>
+
+#include <memory>
+#include <string>
+
+namespace weir::session {
+namespace {
+
+using dns::Bytes;
+using dns::Rcode;
+using test::address;
+using test::name;
+using test::RecordingRedirector;
+using test::TestSocket;
+using test::Wire;
+
+constexpr std::uint16_t kA = 1;
+constexpr auto kDnsPolicy = R"({
+  endpointSelector: {matchLabels: {app: web}},
+  egress: [
+    {toEndpoints: [{matchLabels: {app: api}}],
+     toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*.example.com"}]}}]},
+    {toFQDNs: [{matchName: www.example.com}]}]})";
+
+// shop/web asks shop/api, which the test plays, through a static listener.
+class PolicyFixture : public test::ServiceFixture {
+public:
+  explicit PolicyFixture(const std::string& spec)
+      : upstream(SOCK_DGRAM, "127.0.0.1:0"), client(SOCK_DGRAM, "127.0.0.1:0") {
+    publish(spec);
+    auto opened = DnsListener::open_static(
+        service, ListenAddr{address("127.0.0.1:0")}, upstream.local(),
+        [this](ClientAddr, OriginalDst) {
+          return make_dns_policy(context,
+                                 FixedFlow{policy::Direction::kEgress, "shop/web", "shop/api", 53},
+                                 IPPROTO_UDP);
+        });
+    REQUIRE(opened.has_value());
+    listener = *std::move(opened);
+    on_worker([this] { worker.gate().spawn(listener->run()); });
+  }
+  ~PolicyFixture() { stop(); }
+
+  void publish(const std::string& spec) {
+    policy::test::Fixture compiler;
+    compiler.policy("dns", spec).compile();
+    auto snapshot = std::make_shared<endpoint::Snapshot>();
+    snapshot->program = compiler.result.program;
+    const auto prefixes = snapshot->program->prefixes();
+    snapshot->registry = std::make_shared<endpoint::Registry>(
+        std::vector<endpoint::Endpoint>{pod(1, compiler.kWeb, "web", "10.0.1.1"),
+                                        pod(2, compiler.kApi, "api", "10.0.1.2")},
+        std::vector<policy::Program::Prefix>(prefixes.begin(), prefixes.end()));
+    std::promise<void> done;
+    worker.publish(snapshot, [&done] { done.set_value(); });
+    done.get_future().get();
+  }
+
+  // Sends the query on its way and gives what reached the server.
+  std::pair<Bytes, SocketAddress> seen_upstream(const Bytes& query) {
+    client.send_to(listener->local(), query);
+    return upstream.receive();
+  }
+
+  RecordingRedirector kernel;
+  dns::FqdnCache cache{kernel, {}};
+  config::Http http;
+  SessionContext context{worker, http, cache, log};
+  TestSocket upstream, client;
+  std::unique_ptr<DnsListener> listener;
+
+private:
+  static endpoint::Endpoint pod(policy::EndpointId id, policy::IdentityId identity,
+                                const std::string& pod_name, std::string_view ip) {
+    endpoint::Endpoint pod;
+    pod.id = id;
+    pod.identity = identity;
+    pod.endpoint_namespace = "shop";
+    pod.name = pod_name;
+    pod.addresses = {*IpAddress::parse(ip)};
+    return pod;
+  }
+};
+
+TEST_CASE("A name that policy allows and wants is in the kernel when its answer arrives") {
+  PolicyFixture f(kDnsPolicy);
+  const auto [seen, weir] = f.seen_upstream(Wire::query(7, "www.example.com", kA));
+  f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "www.example.com", kA)
+                               .a("www.example.com", {192, 0, 2, 1})
+                               .a("www.example.com", {10, 0, 1, 2})); // a pod's: never
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  CHECK(f.kernel.find(1, "192.0.2.1") != nullptr);
+  CHECK(f.kernel.learned.size() == 1);
+  REQUIRE(f.cache.entries().size() == 1);
+  CHECK(f.cache.entries()[0].endpoint == 1);
+  CHECK(f.cache.entries()[0].name == name("www.example.com"));
+}
+
+TEST_CASE("A name that policy allows to be asked, and no toFQDNs names, is not learned") {
+  PolicyFixture f(kDnsPolicy);
+  const auto [seen, weir] = f.seen_upstream(Wire::query(7, "api.example.com", kA));
+  f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "api.example.com", kA)
+                               .a("api.example.com", {192, 0, 2, 1}));
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  CHECK(f.kernel.learned.empty());
+}
+
+TEST_CASE("A name that no rule names is refused, and the log says by which policy") {
+  PolicyFixture f(kDnsPolicy);
+  const Bytes query = Wire::query(7, "www.example.org", kA);
+  f.client.send_to(f.listener->local(), query);
+  CHECK(f.client.receive().first == dns::make_refusal(query, Rcode::kRefused));
+  CHECK_FALSE(f.upstream.has_something());
+  CHECK(f.log.lines().at(0).denied_by == "shop/dns");
+}
+
+TEST_CASE("D6: a label with a dot inside passes for no other name in policy") {
+  PolicyFixture f(kDnsPolicy);
+  auto query = Wire(7, test::kQueryFlags);
+  query.count(4)
+      .raw(std::string("\x0bwww.example\x03"
+                       "com\x00",
+                       17))
+      .u16(kA)
+      .u16(1);
+  f.client.send_to(f.listener->local(), query);
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kRefused);
+  CHECK_FALSE(f.upstream.has_something());
+}
+
+TEST_CASE("A query in flight over a policy change is learned by the new policy") {
+  PolicyFixture f(kDnsPolicy);
+  const auto [seen, weir] = f.seen_upstream(Wire::query(7, "www.example.com", kA));
+  f.publish(R"({
+    endpointSelector: {matchLabels: {app: web}},
+    egress: [{toEndpoints: [{matchLabels: {app: api}}],
+              toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*"}]}}]}]})");
+  f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "www.example.com", kA)
+                               .a("www.example.com", {192, 0, 2, 1}));
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  CHECK(f.kernel.learned.empty());
+}
+
+TEST_CASE("Where policy allows the server at L4 alone, queries pass unjudged and teach nothing") {
+  PolicyFixture f(R"({
+    endpointSelector: {matchLabels: {app: web}},
+    egress: [{toEndpoints: [{matchLabels: {app: api}}]}, {toFQDNs: [{matchPattern: "*"}]}]})");
+  const auto [seen, weir] = f.seen_upstream(Wire::query(7, "www.example.org", kA));
+  f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "www.example.org", kA)
+                               .a("www.example.org", {192, 0, 2, 1}));
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  CHECK(f.kernel.learned.empty());
+}
+
+TEST_CASE("Where policy does not let the pod reach the server at all, queries are refused") {
+  PolicyFixture f(R"({endpointSelector: {matchLabels: {app: web}}, egress: [{}]})");
+  f.client.send_to(f.listener->local(), Wire::query(7, "www.example.com", kA));
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kRefused);
+  CHECK_FALSE(f.upstream.has_something());
+}
+
+} // namespace
+} // namespace weir::session

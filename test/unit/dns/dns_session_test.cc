@@ -1,0 +1,366 @@
+#include "proxy/session/dns_session.h"
+
+#include "test/unit/dns/session_fixture.h"
+#include "test/unit/dns/wire.h"
+
+#include <poll.h>
+
+#include <set>
+#include <string>
+
+namespace weir::session {
+namespace {
+
+using dns::Bytes;
+using dns::Rcode;
+using test::address;
+using test::name;
+using test::TestSocket;
+using test::UdpFixture;
+using test::Wire;
+using namespace std::chrono_literals;
+
+constexpr std::uint16_t kA = 1;
+
+Bytes with_id(Bytes message, std::uint16_t id) {
+  dns::set_message_id(message, id);
+  return message;
+}
+
+DnsOptions patient() {
+  DnsOptions options;
+  options.upstream_timeout = 60s;
+  return options;
+}
+
+DnsOptions hasty() {
+  DnsOptions options;
+  options.upstream_timeout = 30ms;
+  return options;
+}
+
+TEST_CASE("A query goes upstream under another id, and the answer comes back but for the id") {
+  UdpFixture f(patient());
+  const Bytes query = Wire::query(0x0102, "wWw.ExAmple.com", kA).opt(std::string("\0\x0a\0\1x", 5));
+  f.ask(query);
+  const auto [seen, weir] = f.upstream.receive();
+  CHECK(with_id(seen, 0x0102) == query);
+  const auto id = dns::message_id(seen);
+  const Bytes answer =
+      Wire::response(id, "www.eXample.com", kA).a("www.example.com", {192, 0, 2, 1}, 42).opt();
+  f.upstream.send_to(weir, answer);
+  CHECK(f.answer() == with_id(answer, 0x0102));
+
+  REQUIRE(f.policy->learned().size() == 1);
+  CHECK(f.policy->learned()[0].name == name("www.example.com"));
+  CHECK(f.policy->learned()[0].ttl == 42);
+  CHECK(f.policy->learned()[0].addresses == std::vector{*IpAddress::parse("192.0.2.1")});
+  REQUIRE(f.log.lines().size() == 1);
+  CHECK(f.log.lines()[0].verdict == AccessVerdict::kAllowed);
+  CHECK(f.log.lines()[0].name == "www.example.com.");
+  CHECK(f.log.lines()[0].type == "A");
+  CHECK(f.log.lines()[0].status == 0);
+}
+
+TEST_CASE("D16: the answer is not released before its addresses are learned") {
+  UdpFixture f(patient());
+  bool early = true;
+  f.policy->on_learn = [&](const test::FakeDnsPolicy::Learning&) -> Result<std::size_t> {
+    early = f.client.has_something();
+    return 1;
+  };
+  f.ask(Wire::query(1, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.send_to(weir,
+                     Wire::response(dns::message_id(seen), "a.com", kA).a("a.com", {192, 0, 2, 1}));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kNoError);
+  CHECK_FALSE(early);
+}
+
+TEST_CASE("An answer whose addresses cannot be learned is withheld") {
+  UdpFixture f(patient());
+  f.policy->on_learn = [](const test::FakeDnsPolicy::Learning&) -> Result<std::size_t> {
+    return errno_error(E2BIG, "weir_learned");
+  };
+  f.ask(Wire::query(1, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.send_to(weir,
+                     Wire::response(dns::message_id(seen), "a.com", kA).a("a.com", {192, 0, 2, 1}));
+  const Bytes answer = f.answer();
+  CHECK(answer == dns::make_refusal(Wire::query(1, "a.com", kA), Rcode::kServFail));
+  CHECK(f.log.lines().at(0).reason == "learn-failed");
+  CHECK(f.worker.metrics().dns_learn_failed.value() == 1);
+}
+
+TEST_CASE("A denied query is refused, and the server never sees it") {
+  UdpFixture f(patient());
+  const Bytes query = Wire::query(7, "www.denied", kA).opt();
+  f.ask(query);
+  CHECK(f.answer() == dns::make_refusal(query, Rcode::kRefused));
+  CHECK_FALSE(f.upstream.has_something());
+  const auto lines = f.log.lines();
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].verdict == AccessVerdict::kDenied);
+  CHECK(lines[0].denied_by == "shop/dns");
+  CHECK(lines[0].reason == "name");
+  CHECK(lines[0].status == 5);
+}
+
+TEST_CASE("D4: what is no ordinary query is refused, and the server never sees it") {
+  UdpFixture f(patient());
+  f.ask(Wire::query(7, "a.com", kA).raw("x"));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kFormErr);
+  f.ask(Wire::query(7, "a.com", 252));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kRefused);
+  f.ask(Wire(7, 0x2800).question("a.com", 6));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kNotImp);
+  CHECK_FALSE(f.upstream.has_something());
+}
+
+TEST_CASE("D13: what is no query at all is never answered") {
+  UdpFixture f(patient());
+  f.ask(Wire::response(7, "a.com", kA));
+  f.ask(Bytes{});
+  f.ask(Bytes{1, 2, 3});
+  f.ask(Wire::query(8, "www.denied", kA)); // taken after them, answered first
+  CHECK(dns::message_id(f.answer()) == 8);
+  CHECK_FALSE(f.client.has_something());
+  CHECK(f.worker.metrics().dns_malformed.value() == 3);
+}
+
+TEST_CASE("D1: answers from elsewhere, with another id or question are counted and waited past") {
+  UdpFixture f(patient());
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  const auto id = dns::message_id(seen);
+  const auto answer = [](std::uint16_t answer_id, std::string_view asked) {
+    return Wire::response(answer_id, asked, kA).a(asked, {192, 0, 2, 66});
+  };
+  TestSocket elsewhere(SOCK_DGRAM, "127.0.0.1:0");
+  elsewhere.send_to(weir, answer(id, "a.com"));
+  TestSocket other_address(SOCK_DGRAM,
+                           SocketAddress{*IpAddress::parse("127.0.0.2"), f.upstream.local().port});
+  other_address.send_to(weir, answer(id, "a.com"));
+  f.upstream.send_to(weir, answer(static_cast<std::uint16_t>(id + 1), "a.com"));
+  f.upstream.send_to(weir, answer(id, "b.com"));
+  f.upstream.send_to(weir, Wire::query(id, "a.com", kA));
+  f.upstream.send_to(weir, Bytes{});
+  f.upstream.send_to(weir, Wire::response(id, "a.com", kA).a("a.com", {192, 0, 2, 1}));
+  const auto response = dns::parse_response(f.answer());
+  REQUIRE(response);
+  CHECK(std::get<IpAddress>(response->answers.at(0).data).to_string() == "192.0.2.1");
+  CHECK(f.worker.metrics().dns_mismatched.value() == 6);
+  CHECK(f.policy->learned().size() == 1);
+}
+
+TEST_CASE("D15: a server that says nothing is SERVFAIL, and its late answer goes nowhere") {
+  UdpFixture f(hasty());
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  CHECK(f.answer() == dns::make_refusal(Wire::query(7, "a.com", kA), Rcode::kServFail));
+  f.upstream.send_to(weir,
+                     Wire::response(dns::message_id(seen), "a.com", kA).a("a.com", {192, 0, 2, 1}));
+  f.ask(Wire::query(8, "www.denied", kA));
+  CHECK(dns::message_id(f.answer()) == 8);
+  CHECK(f.policy->learned().empty());
+  CHECK(f.worker.metrics().dns_upstream_timeouts.value() == 1);
+  CHECK(f.log.lines().at(0).reason == "upstream-timeout");
+}
+
+TEST_CASE("D15: a server whose port is closed is SERVFAIL at once") {
+  UdpFixture f(patient());
+  const SocketAddress gone = f.upstream.local();
+  f.upstream = TestSocket(SOCK_DGRAM, "127.0.0.1:0");
+  REQUIRE(f.upstream.local() != gone);
+  f.ask(Wire::query(7, "a.com", kA));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kServFail);
+  CHECK(f.log.lines().at(0).reason == "upstream-unreachable");
+}
+
+TEST_CASE("D15: a query repeated while its answer is awaited is asked once") {
+  UdpFixture f(patient());
+  const Bytes query = Wire::query(7, "a.com", kA);
+  f.ask(query);
+  f.ask(query);
+  f.ask(Wire::query(9, "b.com", kA));
+  const auto [first, weir] = f.upstream.receive();
+  f.upstream.receive(); // b.com's: the repetition has been taken before it
+  CHECK_FALSE(f.upstream.has_something());
+  f.upstream.send_to(weir, Wire::response(dns::message_id(first), "a.com", kA));
+  CHECK(dns::message_id(f.answer()) == 7);
+  // Once answered it is a new query.
+  f.ask(query);
+  CHECK(dns::parse_query(f.upstream.receive().first).query->question.name == name("a.com"));
+}
+
+TEST_CASE("D15: ids and source ports do not repeat or follow each other") {
+  UdpFixture f(patient());
+  std::set<std::uint16_t> ids;
+  std::set<std::uint16_t> ports;
+  int successors = 0;
+  std::uint16_t last_id = 0;
+  std::uint16_t last_port = 0;
+  constexpr int kQueries = 300;
+  for (int i = 0; i < kQueries; ++i) {
+    f.ask(Wire::query(7, "a.com", kA));
+    const auto [seen, weir] = f.upstream.receive();
+    const auto id = dns::message_id(seen);
+    f.upstream.send_to(weir, Wire::response(id, "a.com", kA));
+    f.answer();
+    ids.insert(id);
+    ports.insert(weir.port);
+    successors += id == last_id + 1 || weir.port == last_port + 1 ? 1 : 0;
+    last_id = id;
+    last_port = weir.port;
+  }
+  CHECK(ids.size() > kQueries - 20);
+  CHECK(ports.size() > kQueries - 30);
+  CHECK(successors < 10);
+}
+
+TEST_CASE("R: over the limit for one client further queries are SERVFAIL until others end") {
+  auto options = patient();
+  options.max_in_flight_per_client = 2;
+  UdpFixture f(options);
+  f.ask(Wire::query(1, "a.com", kA));
+  f.ask(Wire::query(2, "b.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.receive();
+  f.ask(Wire::query(3, "c.com", kA));
+  const Bytes refused = f.answer();
+  CHECK(dns::message_id(refused) == 3);
+  CHECK(dns::message_rcode(refused) == Rcode::kServFail);
+  CHECK(f.log.lines().at(0).reason == "too-many-queries");
+
+  // Another client has room of its own.
+  TestSocket other(SOCK_DGRAM, "127.0.0.2:0");
+  other.send_to(f.listener->local(), Wire::query(4, "d.com", kA));
+  f.upstream.receive();
+
+  const auto asked = dns::parse_query(seen).query->question.name;
+  f.upstream.send_to(weir, Wire::response(dns::message_id(seen), asked.to_text().substr(0, 5), kA));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kNoError);
+  f.ask(Wire::query(5, "e.com", kA));
+  f.upstream.receive();
+}
+
+TEST_CASE("R: over the worker's limit every further query is SERVFAIL") {
+  auto options = patient();
+  options.max_in_flight = 1;
+  UdpFixture f(options);
+  f.ask(Wire::query(1, "a.com", kA));
+  f.upstream.receive();
+  TestSocket other(SOCK_DGRAM, "127.0.0.2:0");
+  other.send_to(f.listener->local(), Wire::query(2, "b.com", kA));
+  CHECK(dns::message_rcode(other.receive().first) == Rcode::kServFail);
+}
+
+TEST_CASE("D5: a truncated answer goes back as it is, though its records be cut") {
+  UdpFixture f(patient());
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  Bytes answer =
+      Wire(dns::message_id(seen), 0x8380).question("a.com", kA).a("a.com", {192, 0, 2, 1}).bytes();
+  answer.resize(answer.size() - 2);
+  f.upstream.send_to(weir, answer);
+  CHECK(f.answer() == with_id(answer, 7));
+  CHECK(f.policy->learned().empty());
+}
+
+TEST_CASE("D5: a malformed answer is SERVFAIL") {
+  UdpFixture f(patient());
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.send_to(
+      weir, Wire::response(dns::message_id(seen), "a.com", kA).record("a.com", 1, 60, "abc"));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kServFail);
+  CHECK(f.log.lines().at(0).reason == "upstream-malformed");
+}
+
+TEST_CASE("Where no DNS rule judged the query, its answer teaches nothing") {
+  UdpFixture f(patient());
+  f.policy->judged = false;
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.send_to(weir,
+                     Wire::response(dns::message_id(seen), "a.com", kA).a("a.com", {192, 0, 2, 1}));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kNoError);
+  CHECK(f.policy->learned().empty());
+}
+
+TEST_CASE("D11: a server that is not trusted is asked, but teaches nothing") {
+  auto options = patient();
+  options.trusted = [](const IpAddress&) { return false; };
+  UdpFixture f(options);
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.send_to(weir,
+                     Wire::response(dns::message_id(seen), "a.com", kA).a("a.com", {192, 0, 2, 1}));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kNoError);
+  CHECK(f.policy->learned().empty());
+}
+
+TEST_CASE("D8: addresses of the cluster itself are passed on, but not learned") {
+  UdpFixture f(patient());
+  f.policy->cluster = {*IpAddress::parse("10.0.1.11")};
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "a.com", kA)
+                               .a("a.com", {10, 0, 1, 11})
+                               .a("a.com", {127, 0, 0, 1})
+                               .a("a.com", {192, 0, 2, 1}));
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kNoError);
+  REQUIRE(f.policy->learned().size() == 1);
+  CHECK(f.policy->learned()[0].addresses == std::vector{*IpAddress::parse("192.0.2.1")});
+  CHECK(f.worker.metrics().dns_learn_refused.value() == 2);
+}
+
+TEST_CASE("N1: everything goes over IPv6 as well") {
+  UdpFixture f(patient(), "[::1]:0");
+  f.ask(Wire::query(7, "a.com", 28));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.send_to(
+      weir, Wire::response(dns::message_id(seen), "a.com", 28).aaaa("a.com", "2001:db8::1"));
+  CHECK(dns::message_id(f.answer()) == 7);
+  CHECK(f.policy->learned().size() == 1);
+}
+
+TEST_CASE("An answer comes from the address that was asked, where the listener has several") {
+  UdpFixture f(patient());
+  auto opened =
+      DnsListener::open_static(f.service, ListenAddr{address("0.0.0.0:0")}, f.upstream.local(),
+                               [&f](ClientAddr, OriginalDst) { return f.policy; });
+  REQUIRE(opened.has_value());
+  f.on_worker([&] { f.worker.gate().spawn((*opened)->run()); });
+  const SocketAddress asked{*IpAddress::parse("127.0.0.3"), (*opened)->local().port};
+  f.client.send_to(asked, Wire::query(7, "www.denied", kA));
+  CHECK(f.client.receive().second == asked);
+  f.stop();
+}
+
+TEST_CASE("Stopping the worker ends what is in flight without an answer") {
+  UdpFixture f(patient());
+  f.ask(Wire::query(7, "a.com", kA));
+  f.upstream.receive();
+  CHECK(f.on_worker([&] { return f.service.in_flight(); }) == 1);
+  f.stop();
+  CHECK(f.service.in_flight() == 0);
+  CHECK_FALSE(f.client.has_something());
+}
+
+TEST_CASE("A closed listener takes no more queries, but answers those in flight") {
+  UdpFixture f(patient());
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.on_worker([&] { f.listener->close(); });
+  f.ask(Wire::query(8, "www.denied", kA));
+  f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "a.com", kA));
+  CHECK(dns::message_id(f.answer()) == 7);
+  f.on_worker([] {});
+  CHECK_FALSE(f.client.has_something());
+  // Its address is free again.
+  const TestSocket next(SOCK_DGRAM, f.listener->local());
+}
+
+} // namespace
+} // namespace weir::session

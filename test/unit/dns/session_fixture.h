@@ -1,0 +1,257 @@
+// A DNS session between sockets that the test itself holds: it plays the client and the server by
+// turns, so that everything happens in the order in which it is written. Waiting is bounded by the
+// sockets' own time-outs, which only a failing test reaches.
+#pragma once
+
+#include "proxy/base/access_log.h"
+#include "proxy/base/ip.h"
+#include "proxy/base/unique_fd.h"
+#include "proxy/dns/message.h"
+#include "proxy/runtime/worker.h"
+#include "proxy/session/dns_service.h"
+#include "proxy/session/dns_session.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace weir::test {
+
+inline SocketAddress address(std::string_view text) {
+  const auto parsed = SocketAddress::parse(text);
+  REQUIRE(parsed);
+  return *parsed;
+}
+
+class TestSocket {
+public:
+  TestSocket(int type, std::string_view bind_to) : TestSocket(type, address(bind_to)) {}
+  TestSocket(int type, const SocketAddress& bind_to)
+      : TestSocket(::socket(bind_to.ip.is_v4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0)) {
+    sockaddr_storage storage{};
+    const socklen_t length = bind_to.to_sockaddr(storage);
+    REQUIRE(::bind(x_fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+    if (type == SOCK_STREAM) {
+      REQUIRE(::listen(x_fd.get(), 16) == 0);
+    }
+  }
+  explicit TestSocket(int fd) : x_fd(fd) {
+    REQUIRE(x_fd.valid());
+    const timeval patience{20, 0};
+    REQUIRE(::setsockopt(x_fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+  }
+
+  static TestSocket connected(const SocketAddress& to) {
+    TestSocket socket(::socket(to.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage storage{};
+    const socklen_t length = to.to_sockaddr(storage);
+    REQUIRE(::connect(socket.x_fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+    return socket;
+  }
+  TestSocket accept() { return TestSocket(::accept4(x_fd.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
+
+  [[nodiscard]] SocketAddress local() const {
+    sockaddr_storage storage{};
+    socklen_t length = sizeof storage;
+    REQUIRE(::getsockname(x_fd.get(), reinterpret_cast<sockaddr*>(&storage), &length) == 0);
+    return SocketAddress::from_sockaddr(storage);
+  }
+
+  void send_to(const SocketAddress& to, dns::BytesView message) {
+    sockaddr_storage storage{};
+    const socklen_t length = to.to_sockaddr(storage);
+    REQUIRE(::sendto(x_fd.get(), message.data(), message.size(), 0,
+                     reinterpret_cast<const sockaddr*>(&storage),
+                     length) == static_cast<ssize_t>(message.size()));
+  }
+  std::pair<dns::Bytes, SocketAddress> receive() {
+    dns::Bytes message(65535);
+    sockaddr_storage storage{};
+    socklen_t length = sizeof storage;
+    const ssize_t got = ::recvfrom(x_fd.get(), message.data(), message.size(), 0,
+                                   reinterpret_cast<sockaddr*>(&storage), &length);
+    REQUIRE(got >= 0);
+    message.resize(static_cast<std::size_t>(got));
+    return {message, SocketAddress::from_sockaddr(storage)};
+  }
+  [[nodiscard]] bool has_something() const {
+    char byte = 0;
+    return ::recv(x_fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+  }
+
+  // Streams.
+  void write(dns::BytesView bytes) {
+    REQUIRE(::send(x_fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(bytes.size()));
+  }
+  // Shorter than asked for only at the stream's end.
+  dns::Bytes read(std::size_t size) {
+    dns::Bytes bytes(size);
+    const ssize_t got = size == 0 ? 0 : ::recv(x_fd.get(), bytes.data(), size, MSG_WAITALL);
+    REQUIRE(got >= 0);
+    bytes.resize(static_cast<std::size_t>(got));
+    return bytes;
+  }
+  dns::Bytes read_message() {
+    const dns::Bytes prefix = read(2);
+    REQUIRE(prefix.size() == 2);
+    return read(static_cast<std::size_t>(prefix[0] << 8 | prefix[1]));
+  }
+  bool at_end() { return read(1).empty(); }
+
+  [[nodiscard]] int fd() const { return x_fd.get(); }
+  int release() { return x_fd.release(); }
+
+private:
+  UniqueFd x_fd;
+};
+
+// Denies names below "denied"; everything else is judged and allowed unless told otherwise.
+class FakeDnsPolicy final : public session::DnsPolicy {
+public:
+  struct Learning {
+    DnsName name;
+    std::uint32_t ttl;
+    std::vector<IpAddress> addresses;
+  };
+
+  // Set before the first query.
+  bool judged = true;
+  std::set<IpAddress> cluster;
+  std::function<Result<std::size_t>(const Learning&)> on_learn;
+
+  session::DnsDecision judge(const DnsName& name) override {
+    const auto labels = name.labels();
+    if (!labels.empty() && labels.back() == "denied") {
+      return {false, true, "shop/dns", "name"};
+    }
+    return {true, judged, {}, {}};
+  }
+  bool is_cluster_address(const IpAddress& address) override { return cluster.contains(address); }
+  Result<std::size_t> learn(const DnsName& name, std::uint32_t ttl,
+                            const std::vector<IpAddress>& addresses) override {
+    Learning learning{name, ttl, addresses};
+    if (on_learn) {
+      if (auto outcome = on_learn(learning); !outcome) {
+        return outcome;
+      }
+    }
+    const std::lock_guard lock(x_mutex);
+    x_learned.push_back(std::move(learning));
+    return addresses.size();
+  }
+  void describe(AccessRecord& record) const override {
+    record.direction = "egress";
+    record.source.pod = "client";
+  }
+
+  [[nodiscard]] std::vector<Learning> learned() const {
+    const std::lock_guard lock(x_mutex);
+    return x_learned;
+  }
+
+private:
+  mutable std::mutex x_mutex;
+  std::vector<Learning> x_learned;
+};
+
+class FakeAccessLog final : public AccessLog {
+public:
+  struct Line {
+    AccessVerdict verdict;
+    std::string name, type, denied_by, reason;
+    int status;
+  };
+
+  bool write(unsigned /*writer*/, const AccessRecord& record) override {
+    const std::lock_guard lock(x_mutex);
+    x_lines.push_back({record.verdict, std::string(record.query_name),
+                       std::string(record.query_type), std::string(record.denied_by),
+                       std::string(record.reason), record.status.value_or(-1)});
+    return true;
+  }
+  void flush() override {}
+  Result<void> reopen() override { return {}; }
+
+  [[nodiscard]] std::vector<Line> lines() const {
+    const std::lock_guard lock(x_mutex);
+    return x_lines;
+  }
+
+private:
+  mutable std::mutex x_mutex;
+  std::vector<Line> x_lines;
+};
+
+// A worker with its DNS service; listeners are opened by those who need one.
+class ServiceFixture {
+public:
+  explicit ServiceFixture(session::DnsOptions options = {})
+      : service(worker, log, std::move(options)) {
+    worker.start();
+  }
+  ~ServiceFixture() { stop(); }
+
+  void stop() {
+    if (!x_stopped) {
+      x_stopped = true;
+      worker.stop();
+    }
+  }
+
+  template <typename Work>
+  auto on_worker(Work work) {
+    std::packaged_task<decltype(work())()> task(std::move(work));
+    auto done = task.get_future();
+    auto shared = std::make_shared<decltype(task)>(std::move(task));
+    worker.post([shared] { (*shared)(); });
+    return done.get();
+  }
+
+  FakeAccessLog log;
+  runtime::Worker worker{0};
+  session::DnsService service;
+  std::shared_ptr<FakeDnsPolicy> policy = std::make_shared<FakeDnsPolicy>();
+
+private:
+  bool x_stopped = false;
+};
+
+// Client ─► static listener ─► upstream, all on one loopback address.
+class UdpFixture : public ServiceFixture {
+public:
+  explicit UdpFixture(session::DnsOptions options = {}, std::string_view any = "127.0.0.1:0")
+      : ServiceFixture(std::move(options)), upstream(SOCK_DGRAM, any), client(SOCK_DGRAM, any) {
+    auto opened =
+        session::DnsListener::open_static(service, ListenAddr{address(any)}, upstream.local(),
+                                          [this](ClientAddr, OriginalDst) { return policy; });
+    REQUIRE(opened.has_value());
+    listener = *std::move(opened);
+    on_worker([this] { worker.gate().spawn(listener->run()); });
+  }
+  ~UdpFixture() { stop(); }
+
+  void ask(dns::BytesView query) { client.send_to(listener->local(), query); }
+  dns::Bytes answer() {
+    auto [message, from] = client.receive();
+    CHECK(from == listener->local());
+    return message;
+  }
+
+  TestSocket upstream;
+  TestSocket client;
+  std::unique_ptr<session::DnsListener> listener;
+};
+
+} // namespace weir::test
