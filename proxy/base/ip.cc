@@ -28,7 +28,8 @@ template <typename Number> std::optional<Number> parse_decimal(std::string_view 
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   std::array<char, INET6_ADDRSTRLEN> terminated{};
-  if (text.size() >= terminated.size()) {
+  // Bytes after a NUL would be ignored by inet_pton, not refused.
+  if (text.size() >= terminated.size() || text.find('\0') != std::string_view::npos) {
     return std::nullopt;
   }
   std::copy(text.begin(), text.end(), terminated.begin());

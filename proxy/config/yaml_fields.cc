@@ -30,10 +30,10 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
-std::string quoted(std::string_view word) { return "`" + std::string(word) + "`"; }
+std::string in_ticks(std::string_view word) { return "`" + std::string(word) + "`"; }
 
 std::string did_you_mean(std::string_view word) {
-  return word.empty() ? std::string() : "did you mean " + quoted(word) + "?";
+  return word.empty() ? std::string() : "did you mean " + in_ticks(word) + "?";
 }
 
 template <typename Number>
@@ -215,7 +215,7 @@ YamlFields::YamlFields(YamlDocument& document, std::string path, const YAML::Nod
     }
     const std::string& key = pair.first.Scalar();
     if (const Field* first = field(key)) {
-      x_document->add_error(mark.line + 1, mark.column + 1, "duplicate key " + quoted(key),
+      x_document->add_error(mark.line + 1, mark.column + 1, "duplicate key " + in_ticks(key),
                             "it is at line " + std::to_string(first->mark.line + 1) + " already");
       continue;
     }
@@ -249,7 +249,7 @@ YamlFields::Field* YamlFields::with_value(std::string_view key) {
   if (found != nullptr && found->value.IsNull()) {
     // At the key: yaml-cpp places a value that is not there at the next token.
     x_document->add_error(found->mark.line + 1, found->mark.column + 1,
-                          quoted(path_of(key)) + " has no value",
+                          in_ticks(path_of(key)) + " has no value",
                           "remove the key to have its default");
     return nullptr;
   }
@@ -259,7 +259,7 @@ YamlFields::Field* YamlFields::with_value(std::string_view key) {
 bool YamlFields::require(std::string_view key) {
   const bool found = has(key);
   if (!found && !x_refused) {
-    error(key, quoted(path_of(key)) + " is missing");
+    error(key, in_ticks(path_of(key)) + " is missing");
   }
   return found;
 }
@@ -293,7 +293,7 @@ std::optional<std::size_t> YamlFields::choice_index(std::string_view key,
   for (const auto word : words) {
     list += (list.empty() ? "" : ", ") + std::string(word);
   }
-  error(key, quoted(path_of(key)) + " must be " + (words.size() > 1 ? "one of " : "") + list,
+  error(key, in_ticks(path_of(key)) + " must be " + (words.size() > 1 ? "one of " : "") + list,
         did_you_mean(nearest_word(scalar->text, words)));
   return std::nullopt;
 }
@@ -349,7 +349,7 @@ std::map<std::string, std::string> YamlFields::texts(std::string_view key) {
     }
     if (!scalar->quoted && is_plain_boolean_or_number(scalar->text)) {
       const auto mark = entry.value.Mark();
-      x_document->add_error(mark.line + 1, mark.column + 1, quoted(path) + " must be a text",
+      x_document->add_error(mark.line + 1, mark.column + 1, in_ticks(path) + " must be a text",
                             "put it in quotes: \"" + std::string(scalar->text) + "\"");
       continue;
     }
@@ -369,7 +369,7 @@ void YamlFields::error(std::string_view key, std::string message, std::string hi
 void YamlFields::report_kind(const YAML::Node& node, const std::string& path,
                              std::string_view expected) {
   const auto mark = node.Mark();
-  const std::string name = path.empty() ? "the document" : quoted(path);
+  const std::string name = path.empty() ? "the document" : in_ticks(path);
   x_document->add_error(mark.line + 1, mark.column + 1, name + " must be " + std::string(expected));
 }
 
@@ -378,7 +378,7 @@ void YamlFields::finish() {
   for (const Field& unknown : x_fields) {
     if (!unknown.known) {
       x_document->add_error(unknown.mark.line + 1, unknown.mark.column + 1,
-                            "unknown key " + quoted(path_of(unknown.key)),
+                            "unknown key " + in_ticks(path_of(unknown.key)),
                             did_you_mean(nearest_word(unknown.key, known)));
     }
   }

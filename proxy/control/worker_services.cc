@@ -2,6 +2,7 @@
 
 #include "proxy/session/dns_gate_policy.h"
 #include "proxy/session/dns_tcp_session.h"
+#include "proxy/session/tls_handler.h"
 
 #include <netinet/in.h>
 
@@ -27,13 +28,29 @@ session::DnsOptions dns_options(const config::Dns& dns) {
 WorkerServices::WorkerServices(runtime::Worker& worker, const config::Config& config,
                                dns::FqdnCache& fqdn_cache, AccessLog& access_log)
     : x_context{worker, config.http, fqdn_cache, access_log},
+      x_http2_options(session::http2_options(config.http)),
       x_dns(worker, access_log, dns_options(config.dns)),
-      x_tcp(x_context, {.dns = [this](session::SessionContext& context,
-                                      boost::asio::ip::tcp::socket socket,
-                                      std::unique_ptr<session::PolicyGate> gate,
-                                      session::TcpFlow flow) {
-        return session::serve_dns_tcp(x_dns, context, std::move(socket), std::move(gate), flow);
-      }}) {}
+      x_tls(worker, access_log, session::TlsLimits{}), x_tcp(x_context, handlers()) {}
+
+session::TcpHandlers WorkerServices::handlers() {
+  session::TcpHandlers handlers;
+  handlers.dns = [this](session::SessionContext& context, boost::asio::ip::tcp::socket socket,
+                        std::unique_ptr<session::PolicyGate> gate, session::TcpFlow flow) {
+    return session::serve_dns_tcp(x_dns, context, std::move(socket), std::move(gate), flow);
+  };
+  handlers.tls = [this](session::SessionContext& context, boost::asio::ip::tcp::socket socket,
+                        std::unique_ptr<session::PolicyGate> gate, session::TcpFlow flow) {
+    return session::serve_tls(x_tls, context, std::move(socket), std::move(gate), flow);
+  };
+  handlers.http2 = [this](session::HttpService& service, std::unique_ptr<net::Stream> client,
+                          std::string received, std::unique_ptr<session::HttpJudge> judge,
+                          std::unique_ptr<net::Connector> connector) {
+    return session::serve_http2(x_http2_options, x_context.worker.context(), service,
+                                std::move(client), std::move(received), std::move(judge),
+                                std::move(connector));
+  };
+  return handlers;
+}
 
 Result<std::unique_ptr<WorkerServices>> WorkerServices::open(runtime::Worker& worker,
                                                              const config::Config& config,
@@ -95,6 +112,7 @@ Result<void> WorkerServices::open_transparent() {
 }
 
 void WorkerServices::start() {
+  x_tls.start();
   x_tcp.start();
   runtime::Gate& gate = x_context.worker.gate();
   for (const auto& listener : x_static) {

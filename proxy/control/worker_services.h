@@ -11,8 +11,10 @@
 #include "proxy/session/context.h"
 #include "proxy/session/dns_service.h"
 #include "proxy/session/dns_session.h"
+#include "proxy/session/http2_session.h"
 #include "proxy/session/listeners.h"
 #include "proxy/session/tcp_session.h"
+#include "proxy/session/tls_session.h"
 #include "redirect-bpf/user/redirector.h"
 
 #include <memory>
@@ -38,11 +40,14 @@ public:
 private:
   WorkerServices(runtime::Worker& worker, const config::Config& config, dns::FqdnCache& fqdn_cache,
                  AccessLog& access_log);
+  [[nodiscard]] session::TcpHandlers handlers();
   Result<void> open_static(const config::StaticListener& listener);
   Result<void> open_transparent();
 
   session::SessionContext x_context;
+  const session::Http2Bridge::Options x_http2_options;
   session::DnsService x_dns;
+  session::TlsService x_tls;
   session::TcpService x_tcp;
   std::vector<std::unique_ptr<session::StaticListener>> x_static;
   std::vector<std::unique_ptr<session::DnsListener>> x_dns_listeners;

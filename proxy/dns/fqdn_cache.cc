@@ -148,6 +148,32 @@ std::uint64_t FqdnCache::groups_of(policy::EndpointId endpoint, const IpAddress&
   return at == shard.endpoints.end() ? 0 : at->second.live_groups(address, graceful_now_ns());
 }
 
+Result<void> FqdnCache::extend(const policy::Program& program) {
+  for (const auto& shard : x_shards) {
+    const std::lock_guard lock(shard->mutex);
+    for (auto& [endpoint, names] : shard->endpoints) {
+      const policy::EndpointPolicy* policy = program.find(endpoint);
+      if (policy == nullptr) {
+        continue;
+      }
+      for (const LearnedNames::Record& record : names.records()) {
+        const std::uint64_t groups = policy->fqdn_groups(*record.name);
+        if (groups == 0) {
+          continue;
+        }
+        const std::uint64_t expires_ns = record.ends_ns + nanoseconds(x_options.grace);
+        if (Result<void> written =
+                x_redirector.learn({endpoint, record.address, groups, expires_ns});
+            !written) {
+          return written;
+        }
+        names.kernel_joined(record.address, {groups, record.ends_ns});
+      }
+    }
+  }
+  return {};
+}
+
 Result<void> FqdnCache::reconcile(const policy::Program& program) {
   Result<void> outcome;
   const auto note = [&](const Result<void>& written) {

@@ -69,6 +69,10 @@ public:
   [[nodiscard]] std::uint64_t groups_of(policy::EndpointId endpoint,
                                         const IpAddress& address) const;
 
+  // First half of a policy change: the kernel's entries gain the groups of the new program and keep
+  // those of the old one, so that neither of the two finds an address missing.
+  Result<void> extend(const policy::Program& program);
+
   // After a policy change or at start: matches every kept name anew and corrects the kernel's
   // entries; forgets endpoints that the program does not know. Names that no group wants any more
   // stay until they expire, in case another policy wants them. The first of the kernel's errors is
