@@ -2,7 +2,8 @@
 // policies, names or HTTP. Two implementations: BpfRedirector (bpf_redirector.h) and, where no
 // BPF is wanted (redirect.mode none, unit tests), NullRedirector.
 //
-// Thread: control, except learn(), which any worker may call at any time.
+// Thread: control, except learn(), set_learned() and last_used_ns(), which any worker may call at
+// any time.
 #pragma once
 
 #include "proxy/base/ip.h"
