@@ -39,7 +39,8 @@ private:
 
 } // namespace weir
 
-template <> struct std::hash<weir::DnsName> {
+template <>
+struct std::hash<weir::DnsName> {
   std::size_t operator()(const weir::DnsName& name) const noexcept {
     return std::hash<std::string>{}(name.wire());
   }

@@ -15,7 +15,8 @@ namespace {
 constexpr IpAddress::Bytes kMappedV4 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0};
 constexpr std::uint8_t kMappedBits = 96;
 
-template <typename Number> std::optional<Number> parse_decimal(std::string_view text) {
+template <typename Number>
+std::optional<Number> parse_decimal(std::string_view text) {
   Number number{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc{} || end != text.data() + text.size()) {

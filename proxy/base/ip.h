@@ -90,7 +90,8 @@ struct ListenAddr {
 
 } // namespace weir
 
-template <> struct std::hash<weir::IpAddress> {
+template <>
+struct std::hash<weir::IpAddress> {
   std::size_t operator()(const weir::IpAddress& address) const noexcept {
     const auto& bytes = address.bytes();
     return std::hash<std::string_view>{}(

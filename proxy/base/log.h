@@ -17,21 +17,26 @@ bool set_level(std::string_view name);
 
 void write(Level level, std::string_view line);
 
-template <typename... Args> void at(Level level, fmt::format_string<Args...> text, Args&&... args) {
+template <typename... Args>
+void at(Level level, fmt::format_string<Args...> text, Args&&... args) {
   if (enabled(level)) {
     write(level, fmt::format(text, std::forward<Args>(args)...));
   }
 }
-template <typename... Args> void debug(fmt::format_string<Args...> text, Args&&... args) {
+template <typename... Args>
+void debug(fmt::format_string<Args...> text, Args&&... args) {
   at(Level::kDebug, text, std::forward<Args>(args)...);
 }
-template <typename... Args> void info(fmt::format_string<Args...> text, Args&&... args) {
+template <typename... Args>
+void info(fmt::format_string<Args...> text, Args&&... args) {
   at(Level::kInfo, text, std::forward<Args>(args)...);
 }
-template <typename... Args> void warning(fmt::format_string<Args...> text, Args&&... args) {
+template <typename... Args>
+void warning(fmt::format_string<Args...> text, Args&&... args) {
   at(Level::kWarning, text, std::forward<Args>(args)...);
 }
-template <typename... Args> void error(fmt::format_string<Args...> text, Args&&... args) {
+template <typename... Args>
+void error(fmt::format_string<Args...> text, Args&&... args) {
   at(Level::kError, text, std::forward<Args>(args)...);
 }
 

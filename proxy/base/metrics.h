@@ -35,7 +35,7 @@ enum class Http2Flood : std::uint8_t {
   kPriority,
   kEmptyData,
   kWindowUpdate,
-  kIgnoredFrame, // frames that mean nothing, heads for streams that are closed
+  kIgnoredFrame,  // frames that mean nothing, heads for streams that are closed
   kOutboundQueue, // answers pile up because the peer does not read
 };
 inline constexpr std::size_t kHttp2Floods = 10;

@@ -9,7 +9,8 @@
 
 namespace weir {
 
-template <typename T> using Result = boost::system::result<T, Error>;
+template <typename T>
+using Result = boost::system::result<T, Error>;
 
 // Found by argument-dependent look-up when value() is called on a failed Result; only start-up
 // code may do that.

@@ -25,7 +25,8 @@ std::string parent_of(const std::string& path) {
 }
 
 // What weir was given by an earlier process: absent is fine, unreadable is set aside and said.
-template <typename Restore> void restore_file(const std::string& path, Restore&& restore) {
+template <typename Restore>
+void restore_file(const std::string& path, Restore&& restore) {
   const auto text = read_file(path);
   if (!text) {
     if (text.error().code != std::errc::no_such_file_or_directory) {
@@ -195,8 +196,8 @@ std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
   for (const auto& node : x_cluster->nodes) {
     const bool here = node.name == x_config.node.name;
     for (const auto& address : node.addresses) {
-      prefixes.push_back({IpPrefix::host(address),
-                          here ? WEIR_IDENTITY_HOST : WEIR_IDENTITY_REMOTE_NODE});
+      prefixes.push_back(
+          {IpPrefix::host(address), here ? WEIR_IDENTITY_HOST : WEIR_IDENTITY_REMOTE_NODE});
     }
   }
   return prefixes;

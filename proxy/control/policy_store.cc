@@ -45,7 +45,8 @@ std::string message_of(const policy::ParsedDocument& document) {
 bool is_policy_file(const fs::path& path) {
   const auto extension = path.extension();
   // A mounted ConfigMap's own bookkeeping ("..data", "..2026_…") begins with two dots.
-  return (extension == ".yaml" || extension == ".yml") && !path.filename().string().starts_with(".");
+  return (extension == ".yaml" || extension == ".yml") &&
+         !path.filename().string().starts_with(".");
 }
 
 } // namespace
@@ -110,14 +111,14 @@ void PolicyStore::put_in_force(std::map<std::string, Version> changed) {
       const auto [owner, added] = owners.emplace(key_of(document), name);
       if (!added) {
         duplicate = true;
-        document.diagnostics.push_back(
-            {policy::Severity::kError,
-             {name, document.line, 1},
-             document.kind + " `" + document.document_namespace + "/" + document.name +
-                 "` is defined in " + (owner->second == name ? "this file" : owner->second) +
-                 " already",
-             "give it another name or remove one of the two",
-             "duplicate-policy"});
+        document.diagnostics.push_back({policy::Severity::kError,
+                                        {name, document.line, 1},
+                                        document.kind + " `" + document.document_namespace + "/" +
+                                            document.name + "` is defined in " +
+                                            (owner->second == name ? "this file" : owner->second) +
+                                            " already",
+                                        "give it another name or remove one of the two",
+                                        "duplicate-policy"});
       }
     }
     File& file = x_files[name];

@@ -14,8 +14,8 @@ std::string state_of(const endpoint::Endpoint& known, const policy::EndpointPoli
   if (!known.interface.empty() && ::if_nametoindex(known.interface.c_str()) == 0) {
     return "detached";
   }
-  const bool enforced = policy->enforced(policy::Direction::kIngress) ||
-                        policy->enforced(policy::Direction::kEgress);
+  const bool enforced =
+      policy->enforced(policy::Direction::kIngress) || policy->enforced(policy::Direction::kEgress);
   return enforced ? "enforced" : "untouched";
 }
 

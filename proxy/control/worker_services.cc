@@ -60,7 +60,8 @@ Result<std::unique_ptr<WorkerServices>> WorkerServices::open(runtime::Worker& wo
       new WorkerServices(worker, config, fqdn_cache, access_log));
   for (const auto& listener : config.listeners) {
     if (auto opened = services->open_static(listener); !opened) {
-      return Error{opened.error().code, "listener " + listener.name + ": " + opened.error().context};
+      return Error{opened.error().code,
+                   "listener " + listener.name + ": " + opened.error().context};
     }
   }
   if (config.redirect.mode == config::RedirectMode::kBpf) {

@@ -1,5 +1,6 @@
-// What a source of endpoints says about the cluster, as plain data: a file (file_source.h) or, later,
-// the Kubernetes API. Numbers (identities, ids) are given out afterwards, by IdentityAllocator.
+// What a source of endpoints says about the cluster, as plain data: a file (file_source.h) or,
+// later, the Kubernetes API. Numbers (identities, ids) are given out afterwards, by
+// IdentityAllocator.
 #pragma once
 
 #include "policy-compiler/compile.h"

@@ -167,7 +167,8 @@ void PolicyGate::deny_unknown() {
   }
 }
 
-template <typename Judge> L7Decision PolicyGate::judge(Judge&& judge_side) const {
+template <typename Judge>
+L7Decision PolicyGate::judge(Judge&& judge_side) const {
   L7Decision joined{x_verdict != Verdict::kDeny,
                     x_denying_rule != nullptr ? x_denying_rule
                                               : &x_snapshot->program->rules().front(),

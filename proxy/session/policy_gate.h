@@ -72,7 +72,8 @@ private:
   void add_side(policy::EndpointId endpoint, const policy::Flow& flow);
   void deny_unknown();
 
-  template <typename Judge> policy::L7Decision judge(Judge&& judge_side) const;
+  template <typename Judge>
+  policy::L7Decision judge(Judge&& judge_side) const;
 
   runtime::Worker& x_worker;
   const dns::FqdnCache& x_cache;

@@ -32,55 +32,55 @@
 
 /* Reserved identities, numbered as Cilium numbers them. */
 enum weir_identity {
-	WEIR_IDENTITY_ANY = 0, /* in policy keys only: whoever the peer is */
-	WEIR_IDENTITY_HOST = 1,
-	WEIR_IDENTITY_WORLD = 2,
-	WEIR_IDENTITY_UNMANAGED = 3,
-	WEIR_IDENTITY_HEALTH = 4,
-	WEIR_IDENTITY_INIT = 5,
-	WEIR_IDENTITY_REMOTE_NODE = 6,
-	WEIR_IDENTITY_KUBE_APISERVER = 7,
-	WEIR_IDENTITY_INGRESS = 8,
-	WEIR_IDENTITY_WORLD_IPV4 = 9,
-	WEIR_IDENTITY_WORLD_IPV6 = 10,
-	/* In policy keys only: the row whose fqdn_* masks judge addresses learned from DNS. */
-	WEIR_IDENTITY_LEARNED = 255,
-	WEIR_IDENTITY_FIRST_POD = 256,
-	WEIR_IDENTITY_FIRST_PREFIX = 1 << 24,
+  WEIR_IDENTITY_ANY = 0, /* in policy keys only: whoever the peer is */
+  WEIR_IDENTITY_HOST = 1,
+  WEIR_IDENTITY_WORLD = 2,
+  WEIR_IDENTITY_UNMANAGED = 3,
+  WEIR_IDENTITY_HEALTH = 4,
+  WEIR_IDENTITY_INIT = 5,
+  WEIR_IDENTITY_REMOTE_NODE = 6,
+  WEIR_IDENTITY_KUBE_APISERVER = 7,
+  WEIR_IDENTITY_INGRESS = 8,
+  WEIR_IDENTITY_WORLD_IPV4 = 9,
+  WEIR_IDENTITY_WORLD_IPV6 = 10,
+  /* In policy keys only: the row whose fqdn_* masks judge addresses learned from DNS. */
+  WEIR_IDENTITY_LEARNED = 255,
+  WEIR_IDENTITY_FIRST_POD = 256,
+  WEIR_IDENTITY_FIRST_PREFIX = 1 << 24,
 };
 
 enum weir_direction {
-	WEIR_INGRESS = 0, /* as seen from the endpoint */
-	WEIR_EGRESS = 1,
+  WEIR_INGRESS = 0, /* as seen from the endpoint */
+  WEIR_EGRESS = 1,
 };
 
 enum weir_verdict {
-	WEIR_DENY = 0,
-	WEIR_ALLOW = 1,
-	WEIR_REDIRECT = 2, /* the proxy decides at L7 */
+  WEIR_DENY = 0,
+  WEIR_ALLOW = 1,
+  WEIR_REDIRECT = 2, /* the proxy decides at L7 */
 };
 
 /* Why a packet was dropped; index of weir_drops and reason of an event. */
 enum weir_drop {
-	WEIR_DROP_NONE = 0,
-	WEIR_DROP_POLICY = 1,	     /* no rule allows it */
-	WEIR_DROP_POLICY_DENY = 2,   /* a rule denies it */
-	WEIR_DROP_FQDN_EXPIRED = 3,  /* learned once, its time is over */
-	WEIR_DROP_NO_POLICY = 4,     /* the endpoint has no computed policy yet: held */
-	WEIR_DROP_NO_PROXY = 5,	     /* to be redirected, and no worker listens */
-	WEIR_DROP_SPOOFED = 6,	     /* source address is not the pod's */
-	WEIR_DROP_FRAGMENT = 7,
-	WEIR_DROP_MALFORMED = 8,     /* headers cut short or not understood */
-	WEIR_DROP_EXTENSION = 9,     /* IPv6 extension headers that are not walked */
-	WEIR_DROP_MISSED_REDIRECT = 10, /* reached the pod although it had to go through the proxy */
-	WEIR_DROP_UNROUTED_MARK = 11,	/* meant for the proxy but about to leave: the ip rule is gone */
-	WEIR_DROP_CT_FULL = 12,
-	WEIR_DROP_TO_NODE_PROXY = 13, /* a pod addressing weir's own listeners */
-	WEIR_DROP_MAX = 32,
+  WEIR_DROP_NONE = 0,
+  WEIR_DROP_POLICY = 1,       /* no rule allows it */
+  WEIR_DROP_POLICY_DENY = 2,  /* a rule denies it */
+  WEIR_DROP_FQDN_EXPIRED = 3, /* learned once, its time is over */
+  WEIR_DROP_NO_POLICY = 4,    /* the endpoint has no computed policy yet: held */
+  WEIR_DROP_NO_PROXY = 5,     /* to be redirected, and no worker listens */
+  WEIR_DROP_SPOOFED = 6,      /* source address is not the pod's */
+  WEIR_DROP_FRAGMENT = 7,
+  WEIR_DROP_MALFORMED = 8,        /* headers cut short or not understood */
+  WEIR_DROP_EXTENSION = 9,        /* IPv6 extension headers that are not walked */
+  WEIR_DROP_MISSED_REDIRECT = 10, /* reached the pod although it had to go through the proxy */
+  WEIR_DROP_UNROUTED_MARK = 11,   /* meant for the proxy but about to leave: the ip rule is gone */
+  WEIR_DROP_CT_FULL = 12,
+  WEIR_DROP_TO_NODE_PROXY = 13, /* a pod addressing weir's own listeners */
+  WEIR_DROP_MAX = 32,
 };
 
 struct weir_addr {
-	__u8 bytes[16] __attribute__((aligned(4))); /* copied by words in BPF */
+  __u8 bytes[16] __attribute__((aligned(4))); /* copied by words in BPF */
 };
 WEIR_ASSERT_LAYOUT(struct weir_addr, 16);
 
@@ -91,22 +91,19 @@ WEIR_ASSERT_LAYOUT(struct weir_addr, 16);
  * revision by one, so that a packet meets the old state or the new one and never a mixture. Raised
  * by two, it only makes every flow be decided again. */
 struct weir_config {
-	__u32 revision; /* a flow decided under another one is re-decided */
-	__u32 workers;	/* listeners per kind and family; 0: nobody listens */
+  __u32 revision; /* a flow decided under another one is re-decided */
+  __u32 workers;  /* listeners per kind and family; 0: nobody listens */
 };
 #define WEIR_SLOTS 2
-static inline __u32 weir_slot(__u32 revision)
-{
-	return revision & 1u;
-}
+static inline __u32 weir_slot(__u32 revision) { return revision & 1u; }
 WEIR_ASSERT_LAYOUT(struct weir_config, 8);
 
 /* weir_endpoints (hash, key: struct weir_addr, one entry an address of each pod on this node). */
 struct weir_endpoint {
-	__u32 id;	/* of the endpoint; never 0, never used again for another pod */
-	__u32 identity; /* of its labels: for people; packets ask weir_identities */
-	__u32 ifindex;	/* host side of its veth; 0: not there yet */
-	__u16 flags[WEIR_SLOTS]; /* WEIR_ENDPOINT_* */
+  __u32 id;                /* of the endpoint; never 0, never used again for another pod */
+  __u32 identity;          /* of its labels: for people; packets ask weir_identities */
+  __u32 ifindex;           /* host side of its veth; 0: not there yet */
+  __u16 flags[WEIR_SLOTS]; /* WEIR_ENDPOINT_* */
 };
 WEIR_ASSERT_LAYOUT(struct weir_endpoint, 16);
 #define WEIR_ENDPOINT_INGRESS_ENFORCED 1u
@@ -117,15 +114,15 @@ WEIR_ASSERT_LAYOUT(struct weir_endpoint, 16);
  * Value: __u32 identity. Pods as /128 (mapped), nodes, and every prefix a policy names. A miss is
  * world of the address's family. */
 struct weir_identity_key {
-	__u32 prefix_length; /* over the 128 mapped bits */
-	struct weir_addr address;
+  __u32 prefix_length; /* over the 128 mapped bits */
+  struct weir_addr address;
 };
 WEIR_ASSERT_LAYOUT(struct weir_identity_key, 20);
 
 /* weir_policies (hash of maps) → inner LPM trie of weir_policy_key, replaced as a whole. */
 struct weir_policy_slot {
-	__u32 endpoint;
-	__u32 slot;
+  __u32 endpoint;
+  __u32 slot;
 };
 WEIR_ASSERT_LAYOUT(struct weir_policy_slot, 8);
 
@@ -139,11 +136,11 @@ WEIR_ASSERT_LAYOUT(struct weir_policy_slot, 8);
  * identity and direction are always matched whole; protocol may be left open; ports of one
  * protocol may be open or a power-of-two block. For ICMP the port is the type. */
 struct weir_policy_key {
-	__u32 prefix_length; /* WEIR_POLICY_PREFIX_* (+ bits of the port) */
-	__u32 identity;
-	__u8 direction; /* enum weir_direction */
-	__u8 protocol;	/* IPPROTO_* */
-	__u16 port_be;	/* the destination's, of the flow's first packet; ICMP: the type */
+  __u32 prefix_length; /* WEIR_POLICY_PREFIX_* (+ bits of the port) */
+  __u32 identity;
+  __u8 direction; /* enum weir_direction */
+  __u8 protocol;  /* IPPROTO_* */
+  __u16 port_be;  /* the destination's, of the flow's first packet; ICMP: the type */
 };
 WEIR_ASSERT_LAYOUT(struct weir_policy_key, 12);
 #define WEIR_POLICY_PREFIX_ANY_PROTOCOL 40u
@@ -153,58 +150,58 @@ WEIR_ASSERT_LAYOUT(struct weir_policy_key, 12);
 /* In rows of WEIR_IDENTITY_LEARNED the masks judge: bit n stands for the endpoint's n-th group of
  * FQDN selectors, and `verdict` is unused. In all other rows the masks are 0. */
 struct weir_policy_entry {
-	__u64 fqdn_deny;
-	__u64 fqdn_redirect;
-	__u64 fqdn_allow;
-	__u32 rule; /* for events: index into the Program's rule table; 0 = default deny */
-	__u8 verdict; /* enum weir_verdict */
-	__u8 pad[3];
+  __u64 fqdn_deny;
+  __u64 fqdn_redirect;
+  __u64 fqdn_allow;
+  __u32 rule;   /* for events: index into the Program's rule table; 0 = default deny */
+  __u8 verdict; /* enum weir_verdict */
+  __u8 pad[3];
 };
 WEIR_ASSERT_LAYOUT(struct weir_policy_entry, 32);
 
 /* weir_learned (hash): addresses learned from DNS answers, per endpoint. Writer: the worker that
  * proxied the answer, before it releases it; the control thread on policy change and expiry. */
 struct weir_learned_key {
-	__u32 endpoint;
-	struct weir_addr address;
+  __u32 endpoint;
+  struct weir_addr address;
 };
 WEIR_ASSERT_LAYOUT(struct weir_learned_key, 20);
 
 struct weir_learned_entry {
-	__u64 groups;	     /* bit n: some name of this address matches FQDN group n of the endpoint */
-	__u64 expires_ns;    /* CLOCK_BOOTTIME; later than this no new flow is opened by it */
-	__u64 last_used_ns;  /* CLOCK_BOOTTIME; written by BPF about once a second while flows use it */
+  __u64 groups;       /* bit n: some name of this address matches FQDN group n of the endpoint */
+  __u64 expires_ns;   /* CLOCK_BOOTTIME; later than this no new flow is opened by it */
+  __u64 last_used_ns; /* CLOCK_BOOTTIME; written by BPF about once a second while flows use it */
 };
 WEIR_ASSERT_LAYOUT(struct weir_learned_entry, 24);
 
 /* Addresses and ports in the direction of the flow's first packet. */
 struct weir_tuple {
-	struct weir_addr source;
-	struct weir_addr destination;
-	__u16 source_port_be; /* ICMP echo: the identifier in both */
-	__u16 destination_port_be;
-	__u8 protocol;
-	__u8 pad[3];
+  struct weir_addr source;
+  struct weir_addr destination;
+  __u16 source_port_be; /* ICMP echo: the identifier in both */
+  __u16 destination_port_be;
+  __u8 protocol;
+  __u8 pad[3];
 };
 WEIR_ASSERT_LAYOUT(struct weir_tuple, 40);
 
 /* weir_conntrack (LRU hash). One entry a flow, endpoint and direction: a flow between two pods of
  * this node has two. */
 struct weir_ct_key {
-	struct weir_tuple tuple;
-	__u32 endpoint;
-	__u8 direction;
-	__u8 pad[3];
+  struct weir_tuple tuple;
+  __u32 endpoint;
+  __u8 direction;
+  __u8 pad[3];
 };
 WEIR_ASSERT_LAYOUT(struct weir_ct_key, 48);
 
 struct weir_ct_entry {
-	__u64 last_seen_ns; /* CLOCK_BOOTTIME, about once a second */
-	__u32 revision;	    /* weir_config.revision it was decided under */
-	__u32 rule;
-	__u8 verdict; /* WEIR_ALLOW or WEIR_REDIRECT; denied flows have no entry */
-	__u8 flags;   /* WEIR_CT_* */
-	__u8 pad[6];
+  __u64 last_seen_ns; /* CLOCK_BOOTTIME, about once a second */
+  __u32 revision;     /* weir_config.revision it was decided under */
+  __u32 rule;
+  __u8 verdict; /* WEIR_ALLOW or WEIR_REDIRECT; denied flows have no entry */
+  __u8 flags;   /* WEIR_CT_* */
+  __u8 pad[6];
 };
 WEIR_ASSERT_LAYOUT(struct weir_ct_entry, 24);
 #define WEIR_CT_LEARNED 1u /* allowed by a learned address: keep its weir_learned entry alive */
@@ -218,45 +215,43 @@ WEIR_ASSERT_LAYOUT(struct weir_ct_entry, 24);
 /* weir_listeners (sockmap): index = weir_listener_index(). */
 #define WEIR_MAX_WORKERS 64
 enum weir_listener_kind {
-	WEIR_LISTENER_TCP = 0,
-	WEIR_LISTENER_UDP = 1,
+  WEIR_LISTENER_TCP = 0,
+  WEIR_LISTENER_UDP = 1,
 };
 #define WEIR_LISTENERS (2 * 2 * WEIR_MAX_WORKERS)
-static inline __u32 weir_listener_index(__u32 kind, __u32 is_v6, __u32 worker)
-{
-	return (kind * 2 + is_v6) * WEIR_MAX_WORKERS + worker;
+static inline __u32 weir_listener_index(__u32 kind, __u32 is_v6, __u32 worker) {
+  return (kind * 2 + is_v6) * WEIR_MAX_WORKERS + worker;
 }
 
 /* weir_counters (per-CPU array, key: enum weir_counter): packets. */
 enum weir_counter {
-	WEIR_COUNT_UNTOUCHED = 0, /* no policy selects the pod */
-	WEIR_COUNT_ALLOWED = 1,
-	WEIR_COUNT_REDIRECTED = 2, /* handed or marked to the proxy */
-	WEIR_COUNT_RETURNED = 3,   /* answers to the proxy's own connections */
-	WEIR_COUNT_FROM_PROXY = 4, /* sent by the proxy's own connections */
-	WEIR_COUNT_EVENTS_LOST = 5,
-	WEIR_COUNT_MAX = 16,
+  WEIR_COUNT_UNTOUCHED = 0, /* no policy selects the pod */
+  WEIR_COUNT_ALLOWED = 1,
+  WEIR_COUNT_REDIRECTED = 2, /* handed or marked to the proxy */
+  WEIR_COUNT_RETURNED = 3,   /* answers to the proxy's own connections */
+  WEIR_COUNT_FROM_PROXY = 4, /* sent by the proxy's own connections */
+  WEIR_COUNT_EVENTS_LOST = 5,
+  WEIR_COUNT_MAX = 16,
 };
 
 /* weir_drops (per-CPU array): packets, index = weir_drop_index(). */
-static inline __u32 weir_drop_index(__u32 reason, __u32 direction)
-{
-	return reason * 2 + direction;
+static inline __u32 weir_drop_index(__u32 reason, __u32 direction) {
+  return reason * 2 + direction;
 }
 #define WEIR_DROP_COUNTERS (WEIR_DROP_MAX * 2)
 
 /* weir_events (ring buffer): one for each new flow that was decided, and each dropped packet that
  * opened none. */
 struct weir_event {
-	__u64 time_ns; /* CLOCK_BOOTTIME */
-	struct weir_tuple tuple;
-	__u32 endpoint;
-	__u32 identity; /* of the peer */
-	__u32 rule;
-	__u8 verdict;
-	__u8 reason;
-	__u8 direction;
-	__u8 pad;
+  __u64 time_ns; /* CLOCK_BOOTTIME */
+  struct weir_tuple tuple;
+  __u32 endpoint;
+  __u32 identity; /* of the peer */
+  __u32 rule;
+  __u8 verdict;
+  __u8 reason;
+  __u8 direction;
+  __u8 pad;
 };
 WEIR_ASSERT_LAYOUT(struct weir_event, 64);
 

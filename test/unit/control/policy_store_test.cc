@@ -100,7 +100,8 @@ TEST_CASE("a removed file takes its policies with it as long as others are there
   CHECK(status_of(store, "a").empty());
 }
 
-TEST_CASE("the file that brings a policy a second time is refused, the first keeps all of its own") {
+TEST_CASE(
+    "the file that brings a policy a second time is refused, the first keeps all of its own") {
   const TempFolder folder;
   folder.write("b.yaml", policy("x") + "---\n" + policy("y"));
   PolicyStore store(folder.path());

@@ -97,6 +97,7 @@ TEST_CASE("A name that policy allows and wants is in the kernel when its answer 
                                .a("www.example.com", {192, 0, 2, 1})
                                .a("www.example.com", {10, 0, 1, 2})); // a pod's: never
   CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  f.stop();
   CHECK(f.kernel.find(1, "192.0.2.1") != nullptr);
   CHECK(f.kernel.learned.size() == 1);
   REQUIRE(f.cache.entries().size() == 1);
@@ -110,6 +111,7 @@ TEST_CASE("A name that policy allows to be asked, and no toFQDNs names, is not l
   f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "api.example.com", kA)
                                .a("api.example.com", {192, 0, 2, 1}));
   CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  f.stop();
   CHECK(f.kernel.learned.empty());
 }
 
@@ -146,6 +148,7 @@ TEST_CASE("A query in flight over a policy change is learned by the new policy")
   f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "www.example.com", kA)
                                .a("www.example.com", {192, 0, 2, 1}));
   CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  f.stop();
   CHECK(f.kernel.learned.empty());
 }
 
@@ -157,6 +160,7 @@ TEST_CASE("Where policy allows the server at L4 alone, queries pass unjudged and
   f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "www.example.org", kA)
                                .a("www.example.org", {192, 0, 2, 1}));
   CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  f.stop();
   CHECK(f.kernel.learned.empty());
 }
 

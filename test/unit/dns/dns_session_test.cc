@@ -3,8 +3,7 @@
 #include "test/unit/dns/session_fixture.h"
 #include "test/unit/dns/wire.h"
 
-#include <poll.h>
-
+#include <atomic>
 #include <set>
 #include <string>
 
@@ -64,7 +63,7 @@ TEST_CASE("A query goes upstream under another id, and the answer comes back but
 
 TEST_CASE("D16: the answer is not released before its addresses are learned") {
   UdpFixture f(patient());
-  bool early = true;
+  std::atomic<bool> early = true; // written on the worker's thread
   f.policy->on_learn = [&](const test::FakeDnsPolicy::Learning&) -> Result<std::size_t> {
     early = f.client.has_something();
     return 1;
