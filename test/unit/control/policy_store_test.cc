@@ -38,7 +38,7 @@ TEST_CASE("every policy file of the folder is in force") {
   folder.write("b.yml", policy("b") + "---\n" + policy("c"));
   folder.write("notes.txt", "not a policy");
   PolicyStore store(folder.path());
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   CHECK(store.policies().size() == 3);
   CHECK(status_of(store, "c") == "accepted");
   CHECK(store.rejected() == 0);
@@ -49,16 +49,16 @@ TEST_CASE("a file that breaks leaves its last good version in force and is shown
   folder.write("a.yaml", policy("a"));
   folder.write("b.yaml", policy("b"));
   PolicyStore store(folder.path());
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   folder.write("a.yaml", policy("a", "endpointSelektor"));
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   CHECK(store.policies().size() == 2);
   CHECK(status_of(store, "a") == "rejected");
   CHECK(status_of(store, "b") == "accepted");
   const auto rows = store.rows();
   CHECK(rows.front().message.find("a.yaml:5:") != std::string::npos);
   folder.write("a.yaml", policy("a"));
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   CHECK(status_of(store, "a") == "accepted");
 }
 
@@ -66,9 +66,9 @@ TEST_CASE("one bad document keeps the whole new version of its file out") {
   const TempFolder folder;
   folder.write("a.yaml", policy("a"));
   PolicyStore store(folder.path());
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   folder.write("a.yaml", policy("a2") + "---\n" + policy("x", "nonsense"));
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   REQUIRE(store.policies().size() == 1);
   CHECK(status_of(store, "a") == "accepted");
   CHECK(status_of(store, "a2") == "rejected");
@@ -77,14 +77,14 @@ TEST_CASE("one bad document keeps the whole new version of its file out") {
 TEST_CASE("a folder that is missing or empty never means no policies") {
   const TempFolder folder;
   PolicyStore store(folder.file("missing"));
-  CHECK_FALSE(store.load());
+  CHECK_FALSE(store.load().has_value());
   CHECK_FALSE(store.loaded());
   PolicyStore emptied(folder.path());
-  CHECK_FALSE(emptied.load());
+  CHECK_FALSE(emptied.load().has_value());
   folder.write("a.yaml", policy("a"));
-  REQUIRE(emptied.load());
+  REQUIRE(emptied.load().has_value());
   std::filesystem::remove(folder.file("a.yaml"));
-  CHECK_FALSE(emptied.load());
+  CHECK_FALSE(emptied.load().has_value());
   CHECK(emptied.policies().size() == 1);
 }
 
@@ -93,9 +93,9 @@ TEST_CASE("a removed file takes its policies with it as long as others are there
   folder.write("a.yaml", policy("a"));
   folder.write("b.yaml", policy("b"));
   PolicyStore store(folder.path());
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   std::filesystem::remove(folder.file("a.yaml"));
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   CHECK(store.policies().size() == 1);
   CHECK(status_of(store, "a").empty());
 }
@@ -105,9 +105,9 @@ TEST_CASE(
   const TempFolder folder;
   folder.write("b.yaml", policy("x") + "---\n" + policy("y"));
   PolicyStore store(folder.path());
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   folder.write("a.yaml", policy("y"));
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   CHECK(store.policies().size() == 2);
   CHECK(store.rejected() == 1);
   CHECK(store.rows().front().message.find("b.yaml") != std::string::npos);
@@ -118,10 +118,10 @@ TEST_CASE("a policy may move from one file to another in one swap") {
   folder.write("a.yaml", policy("x") + "---\n" + policy("y"));
   folder.write("b.yaml", policy("z"));
   PolicyStore store(folder.path());
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   folder.write("a.yaml", policy("x"));
   folder.write("b.yaml", policy("y") + "---\n" + policy("z"));
-  REQUIRE(store.load());
+  REQUIRE(store.load().has_value());
   CHECK(store.policies().size() == 3);
   CHECK(store.rejected() == 0);
 }
@@ -130,15 +130,15 @@ TEST_CASE("the last good set survives a restart, also when the files are broken 
   const TempFolder folder;
   folder.write("a.yaml", policy("a"));
   PolicyStore before(folder.path());
-  REQUIRE(before.load());
+  REQUIRE(before.load().has_value());
   folder.write("a.yaml", "kind: [");
   PolicyStore after(folder.path());
-  REQUIRE(after.restore(before.serialize()));
+  REQUIRE(after.restore(before.serialize()).has_value());
   CHECK(after.loaded());
-  REQUIRE(after.load());
+  REQUIRE(after.load().has_value());
   CHECK(after.policies().size() == 1);
   CHECK(after.rejected() == 1);
-  CHECK_FALSE(after.restore("{"));
+  CHECK_FALSE(after.restore("{").has_value());
 }
 
 } // namespace

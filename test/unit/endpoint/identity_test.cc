@@ -37,7 +37,7 @@ TEST_CASE("numbers keep their meaning over a restart") {
   REQUIRE(before.bit_of(pod, "group b") == 1u);
 
   IdentityAllocator after(999);
-  REQUIRE(after.restore(before.serialize()));
+  REQUIRE(after.restore(before.serialize()).has_value());
   after.begin_compile();
   CHECK(after.bit_of(pod, "group b") == 1u);
   CHECK(after.identity_of(Labels{{"k8s:app", "web"}}) == web);
@@ -87,7 +87,7 @@ TEST_CASE("a state that cannot be understood is refused whole") {
         R"({"version":1,"next_identity":256,"next_prefix":1,"next_endpoint":1,"identities":[],)"
         R"("prefixes":{},"endpoints":{},"fqdn_groups":[{"endpoint":1,"group":"x","bit":64}]})"}) {
     INFO(text);
-    CHECK_FALSE(numbers.restore(text));
+    CHECK_FALSE(numbers.restore(text).has_value());
     CHECK(numbers.endpoint_id("shop/web") == web);
   }
 }
