@@ -84,7 +84,8 @@ TEST_CASE("a broken file is shown with its place and changes nothing") {
   shop.lab.policies().publish({{"web.yaml", broken}});
   std::string message;
   CHECK(eventually([&] {
-    for (const auto& row : shop.lab.admin_json("/policies").as_array()) {
+    const boost::json::value policies = shop.lab.admin_json("/policies");
+    for (const auto& row : policies.as_array()) {
       if (boost::json::value_to<std::string>(row.at("status")) == "rejected") {
         message = boost::json::value_to<std::string>(row.at("message"));
         return true;

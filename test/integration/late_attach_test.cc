@@ -10,7 +10,8 @@ namespace weir::test {
 namespace {
 
 std::string state_of(Lab& lab, const std::string& name) {
-  for (const auto& row : lab.admin_json("/endpoints").as_array()) {
+  const boost::json::value endpoints = lab.admin_json("/endpoints");
+  for (const auto& row : endpoints.as_array()) {
     if (boost::json::value_to<std::string>(row.at("name")) == name) {
       return boost::json::value_to<std::string>(row.at("state"));
     }

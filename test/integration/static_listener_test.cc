@@ -72,7 +72,7 @@ struct Loopback {
   static std::optional<HttpReply> get(std::uint16_t port, const std::string& target,
                                       const std::string& method = "GET") {
     auto connection = HttpConnection::open("127.0.0.1", port);
-    return connection ? connection->request({.method = method, .target = target}) : std::nullopt;
+    return connection ? connection->request({.method = method, .target = target, .host = "127.0.0.1"}) : std::nullopt;
   }
   Outcome dig(std::vector<std::string> arguments) const {
     std::vector<std::string> argv = {"dig",     "@127.0.0.1", "-p", std::to_string(dns_port),
@@ -126,7 +126,7 @@ TEST_CASE("a static DNS listener answers UDP and TCP by the egress policy of its
   }
 }
 
-TEST_CASE("--mode validate answers with its exit code and serves nothing") {
+TEST_CASE("mode validate answers with its exit code and serves nothing") {
   const TemporaryFolder folder;
   PolicyFolder policies(folder.path() / "policies");
   policies.publish({{"web.yaml", kHttpIngress}});

@@ -67,7 +67,7 @@ TEST_CASE("one bad document keeps the whole new version of its file out") {
   folder.write("a.yaml", policy("a"));
   PolicyStore store(folder.path());
   REQUIRE(store.load().has_value());
-  folder.write("a.yaml", policy("a2") + "---\n" + policy("x", "nonsense"));
+  folder.write("a.yaml", policy("a2") + "---\n" + policy("p", "nonsense"));
   REQUIRE(store.load().has_value());
   REQUIRE(store.policies().size() == 1);
   CHECK(status_of(store, "a") == "accepted");
@@ -103,10 +103,10 @@ TEST_CASE("a removed file takes its policies with it as long as others are there
 TEST_CASE(
     "the file that brings a policy a second time is refused, the first keeps all of its own") {
   const TempFolder folder;
-  folder.write("b.yaml", policy("x") + "---\n" + policy("y"));
+  folder.write("b.yaml", policy("p") + "---\n" + policy("q"));
   PolicyStore store(folder.path());
   REQUIRE(store.load().has_value());
-  folder.write("a.yaml", policy("y"));
+  folder.write("a.yaml", policy("q"));
   REQUIRE(store.load().has_value());
   CHECK(store.policies().size() == 2);
   CHECK(store.rejected() == 1);
@@ -115,12 +115,12 @@ TEST_CASE(
 
 TEST_CASE("a policy may move from one file to another in one swap") {
   const TempFolder folder;
-  folder.write("a.yaml", policy("x") + "---\n" + policy("y"));
-  folder.write("b.yaml", policy("z"));
+  folder.write("a.yaml", policy("p") + "---\n" + policy("q"));
+  folder.write("b.yaml", policy("r"));
   PolicyStore store(folder.path());
   REQUIRE(store.load().has_value());
-  folder.write("a.yaml", policy("x"));
-  folder.write("b.yaml", policy("y") + "---\n" + policy("z"));
+  folder.write("a.yaml", policy("p"));
+  folder.write("b.yaml", policy("q") + "---\n" + policy("r"));
   REQUIRE(store.load().has_value());
   CHECK(store.policies().size() == 3);
   CHECK(store.rejected() == 0);

@@ -54,7 +54,7 @@ TEST_CASE("every mistake of endpoints.yaml is named with its place") {
   for (const auto& [text, error] : {
            Case{"endpoints:\n  - name: a\n    namespace: x\n    lables: {}\n", "lables"},
            Case{"endpoints:\n  - name: a\n", "namespace"},
-           Case{"endpoints:\n  - {name: a, namespace: x, ips: [10.0.0.300]}\n", "10.0.0.300"},
+           Case{"endpoints:\n  - {name: a, namespace: x, ips: [10.0.0.300]}\n", "ips[0]"},
            Case{"endpoints:\n  - {name: a, namespace: x, interface: v0}\n", "addresses"},
            Case{"endpoints:\n  - {name: a, namespace: x, netns: /run/netns/a}\n", "netns"},
            Case{"endpoint: []\n", "endpoint"},

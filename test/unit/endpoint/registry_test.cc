@@ -42,7 +42,7 @@ TEST_CASE("an address is the pod's, else the longest prefix's, else its family's
   CHECK(registry.identity_of(ip("10.0.1.12")) == 1001);
   CHECK(registry.identity_of(ip("10.9.9.9")) == 1000);
   CHECK(registry.identity_of(ip("192.0.2.1")) == 1002);
-  CHECK(registry.identity_of(ip("fd00:1::1")) == WEIR_IDENTITY_WORLD_IPV6);
+  CHECK(registry.identity_of(ip("fd01::1")) == WEIR_IDENTITY_WORLD_IPV6);
   CHECK(registry.identity_of(ip("fd00::1")) == 1003);
   CHECK(Registry({}, {}).identity_of(ip("192.0.2.1")) == WEIR_IDENTITY_WORLD_IPV4);
 }
