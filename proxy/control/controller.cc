@@ -73,6 +73,7 @@ void Controller::restore_state() {
 
 void Controller::reload() {
   ++x_loads;
+  x_loaded_at = std::chrono::system_clock::now();
   const auto policies = x_policies.load();
   if (!policies) {
     log::error("{}{}", policies.error().text(),
@@ -108,7 +109,7 @@ void Controller::publish_denial() {
 
 // Why not all of it could be; empty when all is in force.
 std::string Controller::put_in_force() {
-  const Compiled compiled = compile();
+  const Compiled& compiled = x_in_force.emplace(compile());
   save_numbers();
   publish(compiled);
   const auto applied = apply(compiled);
@@ -269,7 +270,7 @@ Result<void> Controller::apply(const Compiled& compiled) {
 void Controller::show(const Compiled& compiled) {
   auto view = std::make_shared<admin::View>();
   view->revision = x_revision;
-  view->loaded_at = std::chrono::system_clock::now();
+  view->loaded_at = x_loaded_at;
   view->policy_loads = x_loads;
   view->policy_load_errors = x_load_errors;
   view->policies = x_policies.rows();
@@ -277,6 +278,12 @@ void Controller::show(const Compiled& compiled) {
   view->listeners = x_listener_rows;
   const std::lock_guard lock(x_view_mutex);
   x_view = std::move(view);
+}
+
+void Controller::interfaces_changed() {
+  if (x_in_force) {
+    show(*x_in_force);
+  }
 }
 
 void Controller::set_listener_rows(std::vector<admin::ListenerRow> rows) {

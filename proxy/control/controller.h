@@ -50,6 +50,9 @@ public:
   void start();
   void stop();
 
+  // An interface has come or gone: what is shown of the endpoints may be another.
+  void interfaces_changed();
+
   // Why not all of it is in force; empty when it is. Any thread.
   [[nodiscard]] std::string not_ready() const;
   [[nodiscard]] std::shared_ptr<const admin::View> view() const; // any thread; never null
@@ -84,8 +87,10 @@ private:
   PolicyStore x_policies;
   endpoint::IdentityAllocator x_numbers;
   std::optional<endpoint::ClusterSpec> x_cluster; // last good
+  std::optional<Compiled> x_in_force;
   std::string x_cluster_error;
   std::uint64_t x_revision = 0;
+  std::chrono::system_clock::time_point x_loaded_at;
   std::uint64_t x_loads = 0, x_load_errors = 0;
 
   std::vector<std::unique_ptr<FolderWatch>> x_watches;

@@ -13,8 +13,8 @@ namespace {
 // Both sets allow /a and /b, but each file allows the other one in each set: whoever mixed one file
 // of the first set with one of the second would refuse /a or /b. /1 and /2 tell the sets apart.
 const std::map<std::string, std::string> kSets[2] = {
-    {{"x.yaml", http_paths("x", "/a|/1")}, {"y.yaml", http_paths("y", "/b")}},
-    {{"x.yaml", http_paths("x", "/b|/2")}, {"y.yaml", http_paths("y", "/a")}},
+    {{"x.yaml", http_paths("first", "/a|/1")}, {"y.yaml", http_paths("second", "/b")}},
+    {{"x.yaml", http_paths("first", "/b|/2")}, {"y.yaml", http_paths("second", "/a")}},
 };
 
 TEST_CASE("1,000 requests on kept-alive connections survive policy swaps, judged by whole sets") {

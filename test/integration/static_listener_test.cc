@@ -72,7 +72,9 @@ struct Loopback {
   static std::optional<HttpReply> get(std::uint16_t port, const std::string& target,
                                       const std::string& method = "GET") {
     auto connection = HttpConnection::open("127.0.0.1", port);
-    return connection ? connection->request({.method = method, .target = target, .host = "127.0.0.1"}) : std::nullopt;
+    return connection
+               ? connection->request({.method = method, .target = target, .host = "127.0.0.1"})
+               : std::nullopt;
   }
   Outcome dig(std::vector<std::string> arguments) const {
     std::vector<std::string> argv = {"dig",     "@127.0.0.1", "-p", std::to_string(dns_port),
