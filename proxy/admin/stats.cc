@@ -155,11 +155,12 @@ void http_requests(const StatsInput& in, Samples& out) {
   }
 }
 
-void dns_queries(const StatsInput& in, Samples& out) {
+template <auto kByVerdict>
+void by_verdict(const StatsInput& in, Samples& out) {
   for (std::size_t verdict = 0; verdict < kAccessVerdicts; ++verdict) {
     std::uint64_t sum = 0;
     for (const auto* worker : in.workers) {
-      sum += worker->dns_queries[verdict].value();
+      sum += (worker->*kByVerdict)[verdict].value();
     }
     out.add(sum, {{"verdict", std::string(kVerdicts[verdict])}});
   }
@@ -332,6 +333,14 @@ constexpr Metric kMetrics[] = {
     {"weir_http2_policy_resets_total", kCounter,
      "Running HTTP/2 streams ended by a change of policy.",
      plain<&WorkerMetrics::http2_policy_resets>},
+    {"weir_tls_connections_total", kCounter, "TLS connections judged by server name, by verdict.",
+     by_verdict<&WorkerMetrics::tls_connections>},
+    {"weir_tls_hellos_refused_total", kCounter,
+     "Connections whose first bytes were no acceptable ClientHello.",
+     plain<&WorkerMetrics::tls_hellos_refused>},
+    {"weir_tls_policy_resets_total", kCounter,
+     "Running TLS connections ended by a change of policy.",
+     plain<&WorkerMetrics::tls_policy_resets>},
     {"weir_upstream_connections_total", kCounter, "Connections opened to servers.",
      plain<&WorkerMetrics::upstream_connections_opened>},
     {"weir_upstream_connect_failures_total", kCounter, "Connections to servers that failed.",
@@ -339,7 +348,8 @@ constexpr Metric kMetrics[] = {
     {"weir_upstream_protocol_errors_total", kCounter,
      "Answers of servers refused because of their form.",
      plain<&WorkerMetrics::upstream_protocol_errors>},
-    {"weir_dns_queries_total", kCounter, "DNS queries by verdict.", dns_queries},
+    {"weir_dns_queries_total", kCounter, "DNS queries by verdict.",
+     by_verdict<&WorkerMetrics::dns_queries>},
     {"weir_dns_responses_total", kCounter, "DNS answers sent by response code.", dns_responses},
     {"weir_dns_upstream_timeouts_total", kCounter,
      "Queries that the server did not answer in time.",

@@ -4,19 +4,23 @@
 #include "proxy/base/log.h"
 #include "proxy/control/view.h"
 #include "proxy/endpoint/file_source.h"
+#include "proxy/endpoint/local_addresses.h"
 
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
 #include <latch>
+#include <set>
 #include <utility>
 
 namespace weir::control {
 namespace fs = std::filesystem;
 namespace {
 
-// Learned names are on disk this long after they came; expiry needs no better resolution.
+// Learned names are on disk this long after they came.
 constexpr std::chrono::milliseconds kTick{200};
+constexpr unsigned kTicksToExpire = 5;
+constexpr unsigned kTicksToSettle = 300;
 constexpr std::size_t kMaxClusterFile = 64u << 20;
 
 std::string parent_of(const std::string& path) {
@@ -80,6 +84,7 @@ void Controller::reload() {
                x_policies.loaded() ? "; the last good set stays" : "");
   }
   load_cluster();
+  load_local_addresses();
   if (!policies || x_policies.rejected() > 0 || !x_cluster_error.empty()) {
     ++x_load_errors;
   }
@@ -122,6 +127,18 @@ std::string Controller::put_in_force() {
   log::info("policy revision {}: {} policies, {} documents refused, {} endpoints", x_revision,
             x_policies.policies().size(), x_policies.rejected(), x_cluster->pods.size());
   return "";
+}
+
+void Controller::load_local_addresses() {
+  if (x_config.redirect.mode == config::RedirectMode::kNone) {
+    return; // no packets of pods are seen here
+  }
+  auto addresses = endpoint::local_addresses();
+  if (addresses) {
+    x_local_addresses = std::move(*addresses);
+  } else {
+    log::error("{}", addresses.error().text());
+  }
 }
 
 void Controller::load_cluster() {
@@ -201,6 +218,9 @@ std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
           {IpPrefix::host(address), here ? WEIR_IDENTITY_HOST : WEIR_IDENTITY_REMOTE_NODE});
     }
   }
+  for (const auto& address : x_local_addresses) {
+    prefixes.push_back({IpPrefix::host(address), WEIR_IDENTITY_HOST});
+  }
   return prefixes;
 }
 
@@ -263,8 +283,33 @@ Result<void> Controller::apply(const Compiled& compiled) {
   if (!reconciled) {
     return reconciled;
   }
+  settle_strays();
   x_numbers.release_unused();
   return {};
+}
+
+// Entries of the kernel that the cache does not know: a process that was killed had learned them
+// and not saved their names yet. They live until they expire, with the groups still in use.
+void Controller::settle_strays() {
+  std::set<std::pair<policy::EndpointId, IpAddress>> known;
+  for (const auto& entry : x_fqdn_cache.entries()) {
+    known.emplace(entry.endpoint, entry.address);
+  }
+  const std::uint64_t now_ns = dns::boottime_ns();
+  for (redirect::LearnedAddress stray : x_redirector.list_learned()) {
+    if (known.contains({stray.endpoint, stray.address})) {
+      continue;
+    }
+    const std::uint64_t wanted =
+        stray.expires_ns <= now_ns ? 0 : stray.groups & x_numbers.bits_in_use(stray.endpoint);
+    if (wanted != stray.groups) {
+      stray.groups = wanted;
+      const auto written = x_redirector.set_learned(stray);
+      if (!written) {
+        log::error("{}", written.error().text());
+      }
+    }
+  }
 }
 
 void Controller::show(const Compiled& compiled) {
@@ -318,6 +363,11 @@ void Controller::save_numbers() {
 }
 
 void Controller::save_learned() {
+  const std::uint64_t changes = x_fqdn_cache.changes();
+  if (changes == x_saved_changes) {
+    return;
+  }
+  x_saved_changes = changes;
   const auto saved = x_fqdn_cache.save(state_file("fqdn.json"));
   if (!saved) {
     log::error("state: {}", saved.error().text());
@@ -339,8 +389,13 @@ void Controller::keep_time() {
     if (failed) {
       return;
     }
-    x_fqdn_cache.expire();
     save_learned();
+    if (++x_ticks % kTicksToExpire == 0) {
+      x_fqdn_cache.expire();
+    }
+    if (x_ticks % kTicksToSettle == 0) {
+      settle_strays();
+    }
     keep_time();
   });
 }

@@ -6,7 +6,8 @@
 //   2. every worker has taken the new snapshot
 //   3. learned addresses gain the bits of new FQDN groups (old rows do not look at them)
 //   4. the kernel's policies are switched (redirector.h)
-//   5. learned addresses lose the bits of removed groups, which may then be given out again
+//   5. learned addresses lose the bits of removed groups, which may then be given out again; those
+//      that only the kernel knows (learned just before a crash) keep what is still wanted
 //
 // Control thread, except view() and not_ready().
 #pragma once
@@ -65,6 +66,7 @@ private:
   };
 
   void load_cluster();
+  void load_local_addresses();
   [[nodiscard]] Compiled compile();
   [[nodiscard]] bool judged_here(const endpoint::Endpoint& known) const;
   [[nodiscard]] std::vector<policy::Program::Prefix> node_prefixes() const;
@@ -75,6 +77,7 @@ private:
   void show(const Compiled& compiled);
   void save_numbers();
   void save_learned();
+  void settle_strays();
   void keep_time();
   [[nodiscard]] std::string state_file(const char* name) const;
 
@@ -89,12 +92,15 @@ private:
   std::optional<endpoint::ClusterSpec> x_cluster; // last good
   std::optional<Compiled> x_in_force;
   std::string x_cluster_error;
+  std::vector<IpAddress> x_local_addresses;
   std::uint64_t x_revision = 0;
   std::chrono::system_clock::time_point x_loaded_at;
   std::uint64_t x_loads = 0, x_load_errors = 0;
 
   std::vector<std::unique_ptr<FolderWatch>> x_watches;
   boost::asio::steady_timer x_clock;
+  unsigned x_ticks = 0;
+  std::uint64_t x_saved_changes = 0; // of the FQDN cache
 
   mutable std::mutex x_view_mutex; // guards the next two
   std::shared_ptr<const admin::View> x_view;

@@ -229,8 +229,13 @@ std::uint64_t Process::open_connections() const {
   std::uint64_t open = 0;
   for (const auto& worker : x_workers) {
     const WorkerMetrics& metrics = worker->metrics();
-    open += metrics.http_connections_opened.value() - metrics.http_connections_closed.value();
-    open += metrics.dns_tcp_connections_opened.value() - metrics.dns_tcp_connections_closed.value();
+    for (const auto& [opened, closed] :
+         {std::pair(&metrics.http_connections_opened, &metrics.http_connections_closed),
+          std::pair(&metrics.http2_connections_opened, &metrics.http2_connections_closed),
+          std::pair(&metrics.tls_connections_opened, &metrics.tls_connections_closed),
+          std::pair(&metrics.dns_tcp_connections_opened, &metrics.dns_tcp_connections_closed)}) {
+      open += opened->value() - closed->value();
+    }
   }
   return open;
 }

@@ -64,6 +64,7 @@ Result<std::size_t> FqdnCache::learn(const policy::EndpointPolicy& policy,
   const std::lock_guard lock(shard.mutex);
   LearnedNames& names = shard.endpoints[endpoint];
   names.start_answer();
+  x_changes.fetch_add(1, std::memory_order_relaxed);
   const std::uint64_t ends_ns = x_options.clock() + lifetime_ns(ttl);
   for (const IpAddress& address : addresses) {
     const Result<void> written =
@@ -158,7 +159,7 @@ Result<void> FqdnCache::extend(const policy::Program& program) {
       }
       for (const LearnedNames::Record& record : names.records()) {
         const std::uint64_t groups = policy->fqdn_groups(*record.name);
-        if (groups == 0) {
+        if (names.kernel_covers(record.address, {groups, groups == 0 ? 0 : record.ends_ns})) {
           continue;
         }
         const std::uint64_t expires_ns = record.ends_ns + nanoseconds(x_options.grace);
@@ -189,6 +190,7 @@ Result<void> FqdnCache::reconcile(const policy::Program& program) {
       const policy::EndpointPolicy* policy = program.find(endpoint);
       if (policy == nullptr) {
         names.drop_if([](const LearnedNames::Record&) { return true; });
+        x_changes.fetch_add(1, std::memory_order_relaxed);
       } else {
         names.regroup([&](const DnsName& name) { return policy->fqdn_groups(name); });
       }
@@ -212,6 +214,7 @@ void FqdnCache::expire() {
         return record.ends_ns <= now_ns && (names.live_groups(record.address, now_ns) != 0 ||
                                             !in_use(endpoint, record.address));
       });
+      x_changes.fetch_add(dropped.size(), std::memory_order_relaxed);
       for (const IpAddress& address : dropped) {
         if (const Result<void> corrected = correct(endpoint, names, address); !corrected) {
           log::warning("learned address {} of endpoint {} could not be corrected: {}",
@@ -240,6 +243,8 @@ std::vector<LearnedName> FqdnCache::entries() const {
   }
   return entries;
 }
+
+std::uint64_t FqdnCache::changes() const { return x_changes.load(std::memory_order_relaxed); }
 
 std::uint64_t FqdnCache::evicted() const {
   std::uint64_t evicted = 0;

@@ -16,6 +16,7 @@
 #include "proxy/base/result.h"
 #include "redirect-bpf/user/redirector.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -83,6 +84,8 @@ public:
   void expire();
 
   [[nodiscard]] std::vector<LearnedName> entries() const;
+  // Rises with whatever entries() would show differently: the state file is worth writing again.
+  [[nodiscard]] std::uint64_t changes() const;
   [[nodiscard]] std::uint64_t evicted() const; // names' addresses given up over a limit, so far
 
   // State file: versioned JSON, written beside and renamed. A file that cannot be read is set
@@ -103,6 +106,7 @@ private:
   [[nodiscard]] std::uint64_t graceful_now_ns() const;
 
   std::vector<std::unique_ptr<Shard>> x_shards;
+  std::atomic<std::uint64_t> x_changes{0};
   redirect::Redirector& x_redirector;
   FqdnCacheOptions x_options;
 };

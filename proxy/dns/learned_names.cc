@@ -98,6 +98,12 @@ bool LearnedNames::kernel_has(const IpAddress& address, const KernelEntry& entry
   return at != x_addresses.end() && at->second.kernel_known && at->second.kernel == entry;
 }
 
+bool LearnedNames::kernel_covers(const IpAddress& address, const KernelEntry& entry) const {
+  const auto at = x_addresses.find(address);
+  return at != x_addresses.end() && (entry.groups & ~at->second.kernel.groups) == 0 &&
+         at->second.kernel.ends_ns >= entry.ends_ns;
+}
+
 void LearnedNames::kernel_told(const IpAddress& address, const KernelEntry& entry) {
   const auto at = x_addresses.find(address);
   if (at != x_addresses.end()) {

@@ -56,6 +56,8 @@ public:
   // What the kernel holds for an address as far as is known: exactly after kernel_told(), while
   // kernel_joined() adds to what it may hold besides from an earlier process.
   [[nodiscard]] bool kernel_has(const IpAddress& address, const KernelEntry& entry) const;
+  // Whether it holds at least these groups, and for at least as long.
+  [[nodiscard]] bool kernel_covers(const IpAddress& address, const KernelEntry& entry) const;
   void kernel_told(const IpAddress& address, const KernelEntry& entry);
   void kernel_joined(const IpAddress& address, const KernelEntry& entry);
 

@@ -135,6 +135,15 @@ struct Connection::Callbacks {
       must(nghttp2_session_consume(session, stream, size));
       return 0;
     }
+    if (end->stop_peer_after_end && end->local_ended) {
+      must(nghttp2_session_consume(session, stream, size));
+      if (size > end->discard_left) {
+        connection.reset(*end, ErrorCode::kNoError);
+      } else {
+        end->discard_left -= size;
+      }
+      return 0;
+    }
     connection.x_events.on_body(*end, {data, size});
     return 0;
   }
@@ -177,9 +186,6 @@ struct Connection::Callbacks {
     StreamEnd* end = end_of(session, frame->hd.stream_id);
     if (end != nullptr && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
       end->local_ended = true;
-      if (end->stop_peer_after_end && !end->peer_ended) {
-        connection.reset(*end, ErrorCode::kNoError);
-      }
     }
     return 0;
   }

@@ -18,6 +18,7 @@
 #include "proxy/http2/frame_scanner.h"
 #include "proxy/http2/limits.h"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -31,6 +32,9 @@ struct nghttp2_session;
 
 namespace weir::http2 {
 
+inline constexpr std::size_t kDiscardAfterEnd = 64 * 1024;
+inline constexpr std::chrono::seconds kDiscardTime{1};
+
 // A stream as one connection sees it; owned by the exchange that it is an end of, which keeps it
 // alive until on_closed() or until the Connection is destroyed.
 struct StreamEnd {
@@ -41,8 +45,11 @@ struct StreamEnd {
   bool final_head = false;  // a request, or a response other than 1xx, was received
   bool peer_ended = false;  // END_STREAM was received
   bool local_ended = false; // END_STREAM was sent
-  // Once our END_STREAM is out, the peer is to stop sending (RST_STREAM with NO_ERROR).
+  // Once our END_STREAM is out, the peer is to stop sending (RST_STREAM with NO_ERROR, RFC 9113
+  // §8.1). So much of what it has under way is thrown away first: curl 7.88 takes a reset that
+  // meets the middle of its upload for an error and never shows the answer.
   bool stop_peer_after_end = false;
+  std::size_t discard_left = kDiscardAfterEnd;
   bool reset_by_owner = false;
   std::uint32_t informational_heads = 0;
   // Since when bytes wait for the peer's window; none: they do not.
@@ -54,6 +61,7 @@ struct StreamEnd {
     incoming.clear();
     outgoing.reset();
     open = final_head = peer_ended = local_ended = stop_peer_after_end = reset_by_owner = false;
+    discard_left = kDiscardAfterEnd;
     informational_heads = 0;
     stalled_since.reset();
   }

@@ -602,7 +602,15 @@ void Http2Bridge::end_stalled(TimePoint now) {
     return now - *end.stalled_since > x_options.limits.stall_timeout;
   };
   for (Exchange& exchange : x_exchanges) {
-    if (stalled(exchange.client, x_client)) {
+    StreamEnd& client = exchange.client;
+    if (client.open && client.local_ended && client.stop_peer_after_end) {
+      // It has its answer; what it has to say beyond that is waited for no longer.
+      if (!client.stalled_since) {
+        client.stalled_since = now;
+      } else if (now - *client.stalled_since > http2::kDiscardTime) {
+        x_client.reset(client, ErrorCode::kNoError);
+      }
+    } else if (stalled(client, x_client)) {
       x_metrics.http2_stalls.add();
       reset_client(exchange, ErrorCode::kCancel, AccessVerdict::kError, {}, "client-stalled");
       cancel_server(exchange, ErrorCode::kCancel);

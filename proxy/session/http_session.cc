@@ -1,6 +1,7 @@
 #include "proxy/session/http_session.h"
 
 #include "proxy/http/ascii.h"
+#include "proxy/http2/frame.h"
 #include "proxy/net/relay.h"
 
 #include <boost/asio/error.hpp>
@@ -75,8 +76,8 @@ HttpSession::HttpSession(HttpService& service, std::unique_ptr<net::Stream> clie
                          std::unique_ptr<net::Connector> connector, std::string default_host)
     : Deadline(service.watchdog), Drainable(service.drain_list), x_service(service),
       x_client(std::move(client)), x_judge(std::move(judge)), x_connector(std::move(connector)),
-      x_default_host(std::move(default_host)), x_request_parser(limits(service.config)),
-      x_response_parser(limits(service.config)) {
+      x_default_host(std::move(default_host)), x_may_be_http2(service.http2 != nullptr),
+      x_request_parser(limits(service.config)), x_response_parser(limits(service.config)) {
   service.metrics.http_connections_opened.add();
 }
 
@@ -115,6 +116,17 @@ asio::awaitable<void> HttpSession::serve(std::unique_ptr<HttpSession> session) {
     if (input == Input::kEnd || input == Input::kBroken) {
       whole = input == Input::kEnd;
       break;
+    }
+    if (input == Input::kHttp2) {
+      HttpService& service = self.x_service;
+      auto client = std::move(self.x_client);
+      auto judge = std::move(self.x_judge);
+      auto connector = std::move(self.x_connector);
+      std::string received(self.x_in.view());
+      session.reset();
+      co_await service.http2(service, std::move(client), std::move(received), std::move(judge),
+                             std::move(connector));
+      co_return;
     }
     const Action action = input == Input::kRefused ? Action::kAnswer : self.decide();
     if (action == Action::kReset) {
@@ -205,7 +217,14 @@ asio::awaitable<HttpSession::Input> HttpSession::read_request() {
   }
   x_request_parser.reset();
   for (;;) {
-    if (!x_in.empty()) {
+    if (x_may_be_http2 && !x_in.empty()) {
+      const std::string_view begun = x_in.view().substr(0, http2::kPreface.size());
+      x_may_be_http2 = http2::kPreface.starts_with(begun);
+      if (x_may_be_http2 && begun.size() == http2::kPreface.size()) {
+        co_return Input::kHttp2;
+      }
+    }
+    if (!x_in.empty() && !x_may_be_http2) {
       const http::ParseStatus status = x_request_parser.parse(x_in.view(), x_request);
       if (status == http::ParseStatus::kRefused) {
         begin_exchange();

@@ -36,11 +36,19 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 
 namespace weir::session {
+
+struct HttpService;
+
+// Takes over a connection that begins with HTTP/2's preface; `received` begins with it.
+using Http2Handler = std::function<boost::asio::awaitable<void>(
+    HttpService& service, std::unique_ptr<net::Stream> client, std::string received,
+    std::unique_ptr<HttpJudge> judge, std::unique_ptr<net::Connector> connector)>;
 
 // What the HTTP sessions of one worker share. Outlives them.
 struct HttpService {
@@ -54,6 +62,7 @@ struct HttpService {
   runtime::Watchdog watchdog;
   runtime::BufferPool pool;
   runtime::DrainList drain_list;
+  Http2Handler http2; // without one the preface is answered 400
 };
 
 class HttpSession final : private runtime::Deadline, private runtime::Drainable {
@@ -76,7 +85,7 @@ private:
   };
 
   enum class Phase : std::uint8_t { kIdle, kHead, kExchange, kClosing };
-  enum class Input : std::uint8_t { kRequest, kRefused, kEnd, kBroken };
+  enum class Input : std::uint8_t { kRequest, kHttp2, kRefused, kEnd, kBroken };
   enum class Action : std::uint8_t { kForward, kAnswer, kReset };
   enum class Outcome : std::uint8_t {
     kDone,     // the client has the whole answer
@@ -125,6 +134,7 @@ private:
   bool x_timed_out = false;       // the present phase's deadline has passed
   bool x_upstream_reused = false; // has answered a request before
   bool x_keep_client = true;
+  bool x_may_be_http2; // nothing but the beginning of the preface has been read so far
 
   Buffer x_in, x_up;
   http::RequestParser x_request_parser;

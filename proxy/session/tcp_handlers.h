@@ -4,6 +4,7 @@
 
 #include "proxy/base/ip.h"
 #include "proxy/session/context.h"
+#include "proxy/session/http_session.h"
 #include "proxy/session/policy_gate.h"
 
 #include <boost/asio/awaitable.hpp>
@@ -22,8 +23,6 @@ class Stream;
 namespace weir::session {
 
 class HttpJudge;
-struct HttpService;
-
 struct TcpFlow {
   ClientAddr client;
   OriginalDst destination;  // static listener: the fixed upstream
@@ -44,12 +43,7 @@ struct TcpHandlers {
                                              boost::asio::ip::tcp::socket socket,
                                              std::unique_ptr<PolicyGate> gate, TcpFlow flow)>
       tls;
-  // Speaks HTTP/2 with a client whose first bytes are its preface (http2::kPreface); `received` is
-  // what was read so far, the preface first and whole. The service outlives the coroutine.
-  std::function<boost::asio::awaitable<void>(
-      HttpService& service, std::unique_ptr<net::Stream> client, std::string received,
-      std::unique_ptr<HttpJudge> judge, std::unique_ptr<net::Connector> connector)>
-      http2;
+  Http2Handler http2;
 };
 
 } // namespace weir::session

@@ -65,7 +65,9 @@ std::string default_host(const SocketAddress& destination) {
 
 TcpService::TcpService(SessionContext& context, TcpHandlers handlers)
     : x_context(context), x_handlers(std::move(handlers)),
-      x_http(context.http, context.worker.metrics(), context.access_log, context.worker.index()) {}
+      x_http(context.http, context.worker.metrics(), context.access_log, context.worker.index()) {
+  x_http.http2 = x_handlers.http2;
+}
 
 void TcpService::start() { x_context.worker.gate().spawn(x_http.watchdog.run()); }
 

@@ -445,6 +445,21 @@ Result<void> BpfRedirector::set_learned(const LearnedAddress& learned) {
   return {};
 }
 
+std::vector<LearnedAddress> BpfRedirector::list_learned() {
+  std::vector<LearnedAddress> learned;
+  const int map = x_object.maps().learned;
+  const std::lock_guard lock(x_learned_mutex);
+  for (const weir_learned_key& key : list_keys<weir_learned_key>(map)) {
+    weir_learned_entry entry{};
+    if (bpf_map_lookup_elem(map, &key, &entry) == 0) {
+      IpAddress::Bytes bytes;
+      std::copy(std::begin(key.address.bytes), std::end(key.address.bytes), bytes.begin());
+      learned.push_back({key.endpoint, IpAddress(bytes), entry.groups, entry.expires_ns});
+    }
+  }
+  return learned;
+}
+
 std::uint64_t BpfRedirector::last_used_ns(std::uint32_t endpoint, const IpAddress& address) {
   const weir_learned_key key = learned_key(endpoint, address);
   weir_learned_entry entry{};

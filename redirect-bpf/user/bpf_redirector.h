@@ -64,6 +64,7 @@ public:
                      std::span<const EndpointState> endpoints) override;
   Result<void> learn(const LearnedAddress& learned) override;
   Result<void> set_learned(const LearnedAddress& learned) override;
+  std::vector<LearnedAddress> list_learned() override;
   std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) override;
   // Flows that are redirected already are looked at again, so that those whose proxy is gone get
   // an answer (RST) and do not hang.

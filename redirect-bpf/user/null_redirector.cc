@@ -11,6 +11,8 @@ Result<void> NullRedirector::learn(const LearnedAddress& /*learned*/) { return {
 
 Result<void> NullRedirector::set_learned(const LearnedAddress& /*learned*/) { return {}; }
 
+std::vector<LearnedAddress> NullRedirector::list_learned() { return {}; }
+
 std::uint64_t NullRedirector::last_used_ns(std::uint32_t /*endpoint*/,
                                            const IpAddress& /*address*/) {
   return 0;

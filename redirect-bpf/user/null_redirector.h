@@ -12,6 +12,7 @@ public:
                      std::span<const EndpointState> endpoints) override;
   Result<void> learn(const LearnedAddress& learned) override;
   Result<void> set_learned(const LearnedAddress& learned) override;
+  std::vector<LearnedAddress> list_learned() override;
   std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) override;
   Result<void> set_listeners(std::span<const WorkerListeners> workers) override;
   Result<void> clear_listeners() override;

@@ -79,6 +79,8 @@ public:
   virtual Result<void> learn(const LearnedAddress& learned) = 0;
   // Replaces groups and expiry (policy change, reload); groups 0 removes the entry.
   virtual Result<void> set_learned(const LearnedAddress& learned) = 0;
+  // What the kernel holds, adopted entries of an earlier process included.
+  virtual std::vector<LearnedAddress> list_learned() = 0;
   // CLOCK_BOOTTIME of the last packet that used the entry; 0 when never or not there.
   virtual std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) = 0;
 

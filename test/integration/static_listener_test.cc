@@ -103,6 +103,26 @@ TEST_CASE("a static HTTP listener asks the ingress policy of its endpoint") {
         std::vector<std::string>{"127.0.0.1 GET /discount 200"});
 }
 
+TEST_CASE("a static HTTP listener speaks HTTP/2 by prior knowledge, and judges each stream") {
+  Loopback loopback;
+  const std::string url = "http://127.0.0.1:" + std::to_string(loopback.http_port);
+  const auto curl = [&](std::vector<std::string> arguments) {
+    std::vector<std::string> argv = {"curl", "-sS", "--http2-prior-knowledge",     "--max-time",
+                                     "5",    "-w",  "%{http_version} %{http_code}"};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    const Outcome outcome = run({.argv = argv});
+    UNSCOPED_INFO(outcome.text());
+    return outcome.out;
+  };
+  // The server behind it speaks HTTP/1.1 only: nothing is translated down.
+  CHECK(curl({"-o", "/dev/null", url + "/discount"}) == "2 502");
+  CHECK(curl({"-d", "code=1", url + "/discount"}) == "Access denied\r\n2 403");
+  CHECK(loopback.get(loopback.http.port(), "/end")->status == 200);
+  for (const std::string& line : loopback.http.requests_before("/end")) {
+    CHECK(line.find("/discount") == std::string::npos);
+  }
+}
+
 TEST_CASE("a static DNS listener answers UDP and TCP by the egress policy of its endpoint") {
   Loopback loopback;
   for (const char* transport : {"+notcp", "+tcp"}) {

@@ -56,6 +56,13 @@ public:
     entry.expires_ns = address.expires_ns;
     return {};
   }
+  std::vector<redirect::LearnedAddress> list_learned() override {
+    std::vector<redirect::LearnedAddress> list;
+    for (const auto& [key, entry] : learned) {
+      list.push_back({key.first, key.second, entry.groups, entry.expires_ns});
+    }
+    return list;
+  }
   std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) override {
     const auto at = learned.find({endpoint, address});
     return at == learned.end() ? 0 : at->second.last_used_ns;

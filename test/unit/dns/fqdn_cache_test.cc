@@ -192,6 +192,31 @@ TEST_CASE("A policy change gives kept names their new groups, and takes the old 
   CHECK(f.kernel.find(7, "192.0.2.2")->groups == 2);
 }
 
+TEST_CASE("Between two policies an address has the groups of both") {
+  Fixture f;
+  REQUIRE(f.cache.learn(f.policy, 7, name("a.com"), 300, ips({"192.0.2.1"})).has_value());
+  FqdnProgram program;
+  program.endpoints[7] = std::make_shared<FqdnPolicy>(
+      [](const DnsName& asked) { return asked == name("a.com") ? 8U : 0U; });
+  REQUIRE(f.cache.extend(program).has_value());
+  CHECK(f.kernel.find(7, "192.0.2.1")->groups == (1 | 8));
+  const auto writes = f.kernel.writes;
+  REQUIRE(f.cache.extend(program).has_value());
+  CHECK(f.kernel.writes == writes);
+  REQUIRE(f.cache.reconcile(program).has_value());
+  CHECK(f.kernel.find(7, "192.0.2.1")->groups == 8);
+}
+
+TEST_CASE("What entries() shows differently is a change worth saving, and nothing else is") {
+  Fixture f;
+  const auto before = f.cache.changes();
+  REQUIRE(f.cache.learn(f.policy, 7, name("unwanted.com"), 300, ips({"192.0.2.9"})).has_value());
+  f.cache.expire();
+  CHECK(f.cache.changes() == before);
+  REQUIRE(f.cache.learn(f.policy, 7, name("a.com"), 300, ips({"192.0.2.1"})).has_value());
+  CHECK(f.cache.changes() > before);
+}
+
 TEST_CASE("A policy change that changes nothing writes nothing to the kernel") {
   Fixture f;
   REQUIRE(f.cache.learn(f.policy, 7, name("a.com"), 300, ips({"192.0.2.1"})).has_value());

@@ -233,6 +233,9 @@ TEST_CASE("Resets are passed on in both directions") {
     f.server(headers(1, answer("413"), true) + rst_stream(1, ErrorCode::kNoError));
     CHECK(f.to_client.find(FrameType::kHeaders, 1)->field(":status") == "413");
     CHECK(f.to_client.ended(1));
+    CHECK(f.to_client.reset_code(1) == -1); // not at once: curl would take it for an error
+    f.pass(std::chrono::milliseconds(1));
+    f.pass(http2::kDiscardTime + std::chrono::milliseconds(1));
     CHECK(f.to_client.reset_code(1) == code(ErrorCode::kNoError));
     CHECK(f.log.lines.at(0).verdict == AccessVerdict::kAllowed);
   }
@@ -469,9 +472,25 @@ TEST_CASE("A denied upload is told to stop and its bytes are not kept") {
   f.open_client();
   f.client(headers(1, request("POST", "/admin"), false));
   CHECK(f.to_client.body(1) == "Access denied\r\n");
+  for (int i = 0; i < 4; ++i) {
+    CHECK(f.to_client.reset_code(1) == -1);
+    f.client(data(1, std::string(16384, 'x'), false));
+  }
+  f.client(data(1, std::string(1, 'x'), false));
   CHECK(f.to_client.reset_code(1) == code(ErrorCode::kNoError));
-  f.client(data(1, std::string(16384, 'x'), false) + data(1, std::string(16384, 'x'), true));
+  f.client(data(1, std::string(16384, 'x'), true));
   CHECK(f.to_client.goaway_code() == -1);
+  CHECK(f.servers.empty());
+}
+
+TEST_CASE(
+    "A denied upload that is short ends without a reset, which curl would take for an error") {
+  BridgeFixture f;
+  f.open_client();
+  f.client(headers(1, request("POST", "/admin"), false) + data(1, "code=1", true));
+  CHECK(f.to_client.body(1) == "Access denied\r\n");
+  CHECK(f.to_client.ended(1));
+  CHECK(f.to_client.reset_code(1) == -1);
   CHECK(f.servers.empty());
 }
 

@@ -106,7 +106,8 @@ TEST_CASE("X2: A thousand denied uploads are no reason to close") {
   BridgeFixture f;
   f.open_client();
   for (std::size_t i = 0; i < 1000; ++i) {
-    f.client(headers(stream_of(i), request("POST", "/admin"), false));
+    f.client(headers(stream_of(i), request("POST", "/admin"), false) +
+             data(stream_of(i), "x", true));
   }
   CHECK_FALSE(f.bridge->client().over());
 }
