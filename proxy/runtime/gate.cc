@@ -29,14 +29,31 @@ void Gate::spawn(asio::awaitable<void> coroutine) {
                        log::error("a coroutine ended by an exception: {}", error.what());
                      }
                    }
-                   if (x_running.empty() && x_on_empty) {
-                     std::exchange(x_on_empty, nullptr)();
+                   if (x_running.empty()) {
+                     x_repeat.cancel();
+                     if (x_on_empty) {
+                       std::exchange(x_on_empty, nullptr)();
+                     }
                    }
                  }));
 }
 
 void Gate::close() {
   x_closed = true;
+  cancel_all();
+  if (x_running.empty()) {
+    return;
+  }
+  x_repeat.expires_after(kRepeat);
+  x_repeat.async_wait(
+      [this, alive = std::weak_ptr<void>(x_alive)](boost::system::error_code failed) {
+        if (!failed && !alive.expired()) {
+          close();
+        }
+      });
+}
+
+void Gate::cancel_all() {
   for (auto at = x_running.begin(); at != x_running.end();) {
     // emit() may end the coroutine, and with it this element.
     auto& signal = *at++;
