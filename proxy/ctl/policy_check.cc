@@ -1,6 +1,7 @@
 #include "policy-compiler/compile.h"
 #include "proxy/base/file.h"
 #include "proxy/ctl/command.h"
+#include "proxy/ctl/policy_files.h"
 #include "proxy/ctl/source_excerpt.h"
 #include "proxy/ctl/table.h"
 
@@ -8,48 +9,17 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 
 namespace weir::ctl {
 namespace {
 
-namespace fs = std::filesystem;
 namespace json = boost::json;
 
 struct Checked {
   std::string text;
   std::vector<policy::ParsedDocument> documents;
 };
-
-// A folder stands for the files that the proxy would read from it.
-Result<std::vector<std::string>> files_of(const std::vector<std::string>& paths) {
-  std::vector<std::string> files;
-  for (const auto& path : paths) {
-    std::error_code failed;
-    if (!fs::is_directory(path, failed)) {
-      files.push_back(path);
-      continue;
-    }
-    std::vector<std::string> inside;
-    for (fs::directory_iterator at(path, failed), end; !failed && at != end; at.increment(failed)) {
-      const auto extension = at->path().extension();
-      const bool hidden = at->path().filename().string().starts_with('.');
-      if (!hidden && (extension == ".yaml" || extension == ".yml") && at->is_regular_file(failed)) {
-        inside.push_back(at->path().string());
-      }
-    }
-    if (failed) {
-      return Error{failed, path};
-    }
-    if (inside.empty()) {
-      return invalid_error(path + ": no *.yaml in it");
-    }
-    std::sort(inside.begin(), inside.end());
-    files.insert(files.end(), inside.begin(), inside.end());
-  }
-  return files;
-}
 
 std::string_view status_of(const policy::ParsedDocument& document) {
   const bool refused =
@@ -103,7 +73,7 @@ void print_diagnostic(const policy::Diagnostic& one, const std::string& source) 
 }
 
 void check(Session& session, const std::vector<std::string>& paths) {
-  const auto files = files_of(paths);
+  const auto files = policy_files(paths);
   if (!files) {
     fail(session, files.error());
     return;

@@ -1,0 +1,261 @@
+#include "policy-compiler/explain/explain.h"
+
+#include "policy-compiler/explain/near_miss.h"
+#include "policy-compiler/lower/endpoint.h"
+#include "policy-compiler/runtime/compiled.h"
+#include "policy-compiler/sema/resolve.h"
+
+#include <algorithm>
+
+namespace weir::policy {
+namespace {
+
+constexpr std::size_t kFewMisses = 3;
+
+struct Ranked {
+  unsigned nearness = 0;
+  NearMiss miss;
+};
+
+// The nearest first; of one rule the nearest only.
+std::vector<NearMiss> best(std::vector<Ranked> misses) {
+  std::stable_sort(misses.begin(), misses.end(),
+                   [](const Ranked& a, const Ranked& b) { return a.nearness > b.nearness; });
+  std::vector<NearMiss> out;
+  for (Ranked& one : misses) {
+    const bool told = std::any_of(out.begin(), out.end(), [&](const NearMiss& before) {
+      return before.rule.name == one.miss.rule.name;
+    });
+    if (!told && out.size() < kFewMisses) {
+      out.push_back(std::move(one.miss));
+    }
+  }
+  return out;
+}
+
+bool speaks_of_port(const PortRule& ports, const Flow& flow) {
+  return std::any_of(ports.ports.begin(), ports.ports.end(), [&](const PortMatch& match) {
+    return (match.protocol == 0 || match.protocol == flow.protocol) &&
+           (!match.name.empty() || (flow.port >= match.first && flow.port <= match.last));
+  });
+}
+
+// Judges what was asked about, where the flow is one that the proxy judges so.
+std::optional<L7Decision> judge(const FlowDecision& decision, const Question& question) {
+  switch (decision.protocol) {
+  case L7Protocol::kHttp:
+    if (question.request) {
+      return judge_http(decision, *question.request);
+    }
+    break;
+  case L7Protocol::kDns:
+    if (question.dns_name) {
+      return judge_dns(decision, *question.dns_name);
+    }
+    break;
+  case L7Protocol::kTls:
+    // A request that is asked about has to come through a ClientHello, named or not.
+    if (question.server_name || question.request) {
+      return judge_sni(decision, question.server_name);
+    }
+    break;
+  case L7Protocol::kNone:
+    break;
+  }
+  if (question.request || question.dns_name || question.server_name) {
+    return L7Decision{false, decision.rule, "protocol"};
+  }
+  return std::nullopt;
+}
+
+std::string names_text(const PortRule& ports) {
+  std::string out;
+  const auto add = [&](const std::string& text) {
+    if (!text.empty()) {
+      out += (out.empty() ? "`" : ", `") + text + "`";
+    }
+  };
+  for (const NamePattern& name : ports.dns) {
+    add(name.match_name);
+    add(name.match_pattern);
+  }
+  for (const std::string& name : ports.server_names) {
+    add(name);
+  }
+  return out;
+}
+
+} // namespace
+
+Explainer::Explainer(const CompileInput& input, const Program& program, PrefixIdentities& prefixes)
+    : x_input(input), x_program(program), x_universe(input, named_prefixes(input), prefixes),
+      x_rules(built_in_rules().size()) {
+  // In the order of Resolver::resolve(), which numbers them.
+  for (const auto& policy : input.policies) {
+    for (const Spec& spec : policy->specs) {
+      if (spec.host_policy) {
+        continue;
+      }
+      for (const Rule& rule : spec.rules) {
+        x_rules.push_back(&rule);
+      }
+    }
+  }
+}
+
+const Rule* Explainer::rule_of(const RuleRef* ref) const {
+  const auto index = static_cast<std::size_t>(ref - x_program.rules().data());
+  return index < x_rules.size() ? x_rules[index] : nullptr;
+}
+
+ExplainedRule Explainer::describe(const RuleRef* ref) const {
+  ExplainedRule out;
+  out.label = ref->label;
+  out.section = ref->section;
+  out.number = ref->rule_number;
+  out.name = ref->section.empty()
+                 ? ref->label
+                 : ref->label + " " + ref->section + " rule " + std::to_string(ref->rule_number);
+  if (const Rule* rule = rule_of(ref)) {
+    out.location = rule->location;
+  }
+  return out;
+}
+
+std::vector<std::string> Explainer::selecting(const Question& question) const {
+  std::vector<std::string> out;
+  const auto endpoint =
+      std::find_if(x_input.endpoints.begin(), x_input.endpoints.end(),
+                   [&](const EndpointInput& one) { return one.id == question.endpoint; });
+  const auto table = x_universe.table();
+  const auto place =
+      endpoint == x_input.endpoints.end() ? table->end() : table->find(endpoint->identity);
+  if (place == table->end()) {
+    return out;
+  }
+  for (const auto& policy : x_input.policies) {
+    const bool selects =
+        std::any_of(policy->specs.begin(), policy->specs.end(), [&](const Spec& spec) {
+          return !spec.host_policy && spec.has[static_cast<std::size_t>(question.flow.direction)] &&
+                 x_universe.select(spec.subject).test(place->second);
+        });
+    if (selects) {
+      out.push_back(policy->policy_namespace + "/" + policy->name);
+    }
+  }
+  return out;
+}
+
+std::vector<NearMiss> Explainer::near_flows(const EndpointPolicy& policy, const Flow& flow) const {
+  std::vector<Ranked> misses;
+  const auto* compiled = dynamic_cast<const CompiledEndpoint*>(&policy);
+  if (compiled == nullptr) {
+    return {};
+  }
+  const auto table = x_universe.table();
+  const auto place = table->find(flow.peer);
+  const bool ingress = flow.direction == Direction::kIngress;
+  for (const Filter& filter : compiled->filters[static_cast<std::size_t>(flow.direction)]) {
+    if (filter.effect == Filter::Effect::kDeny || filter.effect == Filter::Effect::kDenyL7 ||
+        filter.rule == kRuleLocalhost) {
+      continue;
+    }
+    const bool peer = filter.anybody || (filter.fqdn_mask & flow.fqdn_groups) != 0 ||
+                      (filter.identities != nullptr && place != table->end() &&
+                       filter.identities->test(place->second));
+    const bool port =
+        filter.protocol == 0 ||
+        (filter.protocol == flow.protocol && flow.port >= filter.first && flow.port <= filter.last);
+    if (peer == port) { // both: a deny rule decided; neither: nothing alike
+      continue;
+    }
+    ExplainedRule rule = describe(x_program.rules().data() + filter.rule);
+    const std::string asked = ports_text(flow.protocol, flow.port, flow.port);
+    std::string text =
+        peer ? std::string(ingress ? "this client" : "this destination") + " is allowed by " +
+                   rule.name + ", " + asked + " is not (it opens " +
+                   ports_text(filter.protocol, filter.first, filter.last) + ")"
+             : asked + " is allowed by " + rule.name + ", this " +
+                   (ingress ? "client" : "destination") + " is not" +
+                   (filter.fqdn_mask != 0 ? " (only addresses learned from DNS)" : "");
+    misses.push_back({peer ? 2u : 1u, {std::move(rule), std::move(text)}});
+  }
+  return best(std::move(misses));
+}
+
+std::vector<NearMiss> Explainer::near_requests(const FlowDecision& decision,
+                                               const Question& question) const {
+  std::vector<Ranked> misses;
+  std::vector<const RuleRef*> seen;
+  for (const L7Rules* alternative : decision.alternatives) {
+    const RuleRef* ref = alternative->rule;
+    const Rule* rule = rule_of(ref);
+    if (rule == nullptr || std::find(seen.begin(), seen.end(), ref) != seen.end()) {
+      continue;
+    }
+    seen.push_back(ref);
+    const ExplainedRule described = describe(ref);
+    for (const PortRule& ports : rule->ports) {
+      if (!speaks_of_port(ports, question.flow)) {
+        continue;
+      }
+      if (ports.l7 == L7Kind::kHttp && question.request) {
+        for (const HttpRule& http : ports.http) {
+          const HttpMiss miss = http_miss(http, *question.request);
+          misses.push_back(
+              {miss.matched,
+               {described, miss.allowed.empty() ? "in " + described.name + " " + miss.failed
+                                                : miss.allowed + " allowed by " + described.name +
+                                                      ", " + miss.failed}});
+        }
+      } else if (ports.l7 == L7Kind::kDns && question.dns_name) {
+        misses.push_back(
+            {1,
+             {described, "name `" + question.dns_name->to_text() + "` is not allowed by " +
+                             described.name + " (it asks for " + names_text(ports) + ")"}});
+      } else if (ports.l7 == L7Kind::kTls) {
+        misses.push_back({1,
+                          {described, (question.server_name
+                                           ? "server name `" + *question.server_name + "`"
+                                           : std::string("a client that sends no server name")) +
+                                          " is not allowed by " + described.name +
+                                          " (it asks for " + names_text(ports) + ")"}});
+      }
+    }
+  }
+  return best(std::move(misses));
+}
+
+std::optional<Explanation> Explainer::explain(const Question& question) const {
+  const EndpointPolicy* policy = x_program.find(question.endpoint);
+  if (policy == nullptr) {
+    return std::nullopt;
+  }
+  const FlowDecision decision = policy->decide(question.flow);
+  Explanation out;
+  out.enforced = policy->enforced(question.flow.direction);
+  out.verdict = decision.verdict;
+  out.protocol = decision.protocol;
+  out.rule = describe(decision.rule);
+  out.allowed = decision.verdict != Verdict::kDeny;
+  out.selected_by = selecting(question);
+  if (!out.enforced) {
+    out.rule.name = out.rule.label = "not-enforced";
+  } else if (decision.verdict == Verdict::kRedirect) {
+    if (const auto judged = judge(decision, question)) {
+      out.request_allowed = judged->allowed;
+      out.allowed = judged->allowed;
+      out.reason = judged->reason;
+      out.rule = describe(judged->rule);
+      if (!judged->allowed && out.reason != "denied") {
+        out.nearest = near_requests(decision, question);
+      }
+    }
+  } else if (decision.verdict == Verdict::kDeny &&
+             decision.rule == x_program.rules().data() + kRuleDefaultDeny) {
+    out.nearest = near_flows(*policy, question.flow);
+  }
+  return out;
+}
+
+} // namespace weir::policy

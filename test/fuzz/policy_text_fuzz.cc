@@ -1,0 +1,111 @@
+// Policy files from arbitrary bytes: YAML → model → program, in a small fixed cluster. Besides
+// memory errors it looks for answers that disagree: what a refused document leaves behind, and a
+// row for the kernel that is wider than what the Program decides.
+#include "policy-compiler/compile.h"
+#include "proxy/base/check.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string_view>
+
+using namespace weir;
+using namespace weir::policy;
+
+namespace {
+
+class Numbers : public PrefixIdentities, public FqdnGroupBits {
+public:
+  IdentityId identity_of(const IpPrefix& prefix) override {
+    return x_prefixes
+        .try_emplace(prefix,
+                     static_cast<IdentityId>(WEIR_IDENTITY_FIRST_PREFIX + x_prefixes.size()))
+        .first->second;
+  }
+  std::optional<unsigned> bit_of(EndpointId /*endpoint*/, const std::string& group) override {
+    if (x_bits.size() >= 64 && !x_bits.contains(group)) {
+      return std::nullopt;
+    }
+    return x_bits.try_emplace(group, static_cast<unsigned>(x_bits.size())).first->second;
+  }
+
+private:
+  std::map<IpPrefix, IdentityId> x_prefixes;
+  std::map<std::string, unsigned> x_bits;
+};
+
+CompileInput cluster() {
+  CompileInput input;
+  const char* apps[] = {"web", "api", "db"};
+  for (const char* app : apps) {
+    const auto id = static_cast<IdentityId>(WEIR_IDENTITY_FIRST_POD + input.identities.size());
+    input.identities.push_back({id,
+                                {{"k8s:app", app},
+                                 {"k8s:io.kubernetes.pod.namespace", "shop"},
+                                 {"k8s:io.cilium.k8s.policy.cluster", "default"},
+                                 {"k8s:io.cilium.k8s.policy.serviceaccount", "default"}}});
+    const std::vector<NamedPort> ports = {{"http", 8080, IPPROTO_TCP}};
+    input.endpoints.push_back(
+        {static_cast<EndpointId>(input.endpoints.size() + 1), id, "shop", app, ports});
+    input.peer_ports.emplace(id, ports.front());
+  }
+  return input;
+}
+
+bool is_error(const Diagnostic& one) { return one.severity == Severity::kError; }
+
+void check_flows(const EndpointPolicy& policy) {
+  for (const EndpointPolicy::Row& row : policy.rows()) {
+    // Each full row is the longest match of its own key: where it opens, the Program must not deny.
+    if (row.key.prefix_length != WEIR_POLICY_PREFIX_FULL ||
+        row.key.identity < WEIR_IDENTITY_FIRST_POD) {
+      continue;
+    }
+    Flow flow;
+    flow.direction = static_cast<Direction>(row.key.direction);
+    flow.peer = row.key.identity;
+    flow.protocol = row.key.protocol;
+    flow.port = ntohs(row.key.port_be);
+    const FlowDecision decision = policy.decide(flow);
+    WEIR_CHECK(decision.rule != nullptr);
+    WEIR_CHECK(row.entry.verdict != WEIR_DENY || decision.verdict == Verdict::kDeny);
+    const HttpHeader header{"x-a", "b"};
+    (void)judge_http(decision, {"GET", "/a", "h", {&header, 1}});
+    (void)judge_dns(decision, *DnsName::from_text("a.example.com"));
+    (void)judge_sni(decision, "a.example.com");
+    (void)judge_sni(decision, std::nullopt);
+  }
+  (void)policy.fqdn_groups(*DnsName::from_text("a.example.com"));
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const CompileInput kCluster = cluster();
+  CompileInput input = kCluster;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  for (const ParsedDocument& document : parse_policies("fuzz.yaml", text)) {
+    const bool refused =
+        std::any_of(document.diagnostics.begin(), document.diagnostics.end(), is_error);
+    WEIR_CHECK(!refused || document.policy == nullptr);
+    if (document.policy) {
+      input.policies.push_back(document.policy);
+    }
+  }
+  if (input.policies.empty()) {
+    return 0;
+  }
+  Numbers numbers;
+  const CompileResult result = compile(input, numbers, numbers);
+  WEIR_CHECK(result.program != nullptr);
+  for (const EndpointInput& endpoint : input.endpoints) {
+    const EndpointPolicy* policy = result.program->find(endpoint.id);
+    WEIR_CHECK(policy != nullptr);
+    check_flows(*policy);
+  }
+  return 0;
+}
