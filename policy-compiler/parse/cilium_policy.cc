@@ -1,6 +1,7 @@
 // CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy (cilium.io/v2).
 #include "policy-compiler/parse/parsers.h"
 
+#include <algorithm>
 #include <array>
 
 namespace weir::policy {
@@ -130,6 +131,35 @@ void parse_default_deny(DocumentLog& log, ObjectReader& reader, Spec& spec) {
   }
 }
 
+// A namespace among the subject's matchLabels gives way to the policy's own, as in the reference;
+// one among its expressions has to be met as well.
+void ignore_subject_namespace(DocumentLog& log, const YamlNode* selector,
+                              const std::string& policy_namespace, LabelSelector& subject) {
+  const std::string key = "k8s:" + label::kNamespace;
+  if (selector == nullptr) {
+    return;
+  }
+  for (const YamlNode::Entry& part : selector->entries) {
+    if (part.key != "matchLabels") {
+      continue;
+    }
+    for (const YamlNode::Entry& entry : part.value->entries) {
+      if (entry.key != key) {
+        continue;
+      }
+      if (entry.value->scalar != policy_namespace) {
+        log.warning(*entry.value, "a policy applies in its own namespace only",
+                    "the namespace in `endpointSelector` is ignored", "subject-namespace");
+      }
+      const auto ignored = std::find_if(subject.all.begin(), subject.all.end(),
+                                        [&](const Requirement& one) { return one.key == key; });
+      if (ignored != subject.all.end()) { // labels stand before expressions
+        subject.all.erase(ignored);
+      }
+    }
+  }
+}
+
 Spec parse_spec(DocumentLog& log, const YamlNode& node, const Policy& policy) {
   ObjectReader reader(log, node, "`spec`", kSpecFields);
   Spec spec;
@@ -164,14 +194,7 @@ Spec parse_spec(DocumentLog& log, const YamlNode& node, const Policy& policy) {
 
   PeerScope scope{policy.policy_namespace, spec.subject.has_key("reserved:init")};
   if (!cluster_wide) {
-    std::erase_if(spec.subject.all, [&](const Requirement& one) {
-      const bool forced = one.key == "k8s:" + label::kNamespace;
-      if (forced && one.values != std::vector{policy.policy_namespace}) {
-        log.warning(*endpoints, "a policy applies in its own namespace only",
-                    "the namespace in `endpointSelector` is ignored", "subject-namespace");
-      }
-      return forced && one.op == Requirement::Op::kIn && one.values.size() == 1;
-    });
+    ignore_subject_namespace(log, endpoints, policy.policy_namespace, spec.subject);
     spec.subject.require("k8s:" + label::kNamespace, Requirement::Op::kIn,
                          {policy.policy_namespace});
   }

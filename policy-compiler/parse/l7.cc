@@ -172,12 +172,14 @@ void parse_rules(DocumentLog& log, const YamlNode& node, PortRule& out, Action a
   if (http != nullptr && !http->empty()) {
     out.l7 = L7Kind::kHttp;
     for (const auto& item : *http) {
+      refuse_null_item(log, *item, "an HTTP rule");
       out.http.push_back(parse_http_rule(log, *item));
     }
   }
   if (dns != nullptr && !dns->empty()) {
     out.l7 = L7Kind::kDns;
     for (const auto& item : *dns) {
+      refuse_null_item(log, *item, "a DNS rule");
       out.dns.push_back(parse_dns_rule(log, *item));
     }
   }

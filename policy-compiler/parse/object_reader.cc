@@ -114,6 +114,15 @@ std::optional<std::string> ObjectReader::text(std::string_view field) {
   return read_text(x_log, *node, "`" + std::string(field) + "`");
 }
 
+bool refuse_null_item(DocumentLog& log, const YamlNode& node, std::string_view what) {
+  if (node.kind != YamlNode::Kind::kNull) {
+    return false;
+  }
+  log.error(node, std::string(what) + " without a value", "write `{}` if everything is meant",
+            "null-item");
+  return true;
+}
+
 std::optional<bool> ObjectReader::boolean(std::string_view field) {
   const YamlNode* node = find(field);
   if (node == nullptr) {

@@ -77,6 +77,9 @@ private:
 // A text where the node is one; otherwise an error that says what stands there.
 std::optional<std::string> read_text(DocumentLog& log, const YamlNode& node, std::string_view what);
 
+// An item without a value where `{}` would mean everything: an error, and true.
+bool refuse_null_item(DocumentLog& log, const YamlNode& node, std::string_view what);
+
 // The candidate nearest to a misspelt word, or nothing when none is near.
 [[nodiscard]] std::optional<std::string_view>
 nearest_word(std::string_view word, std::span<const std::string_view> candidates);

@@ -216,6 +216,9 @@ Peers parse_peers(DocumentLog& log, ObjectReader& rule, const PeerScope& scope,
 
   if (const NodeList* items = list(side + "Endpoints")) {
     for (const auto& item : *items) {
+      if (refuse_null_item(log, *item, "an endpoint selector")) {
+        continue;
+      }
       LabelSelector selector = parse_selector(log, *item, "an endpoint selector");
       add_scope(selector, scope);
       out.endpoints.push_back(std::move(selector));

@@ -272,6 +272,63 @@ TEST_CASE("policy check of what cannot be read is exit 2, and the rest is checke
   CHECK_THAT(checked.out, ContainsSubstring("unknown field `ingres`"));
 }
 
+const std::string kCase = R"({
+  "endpoints": [{"name": "web", "namespace": "shop", "labels": {"app": "web"}},
+                {"name": "api", "namespace": "shop", "labels": {"app": "api"}}],
+  "policies": ["apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: api, namespace: shop}\nspec: {endpointSelector: {matchLabels: {app: api}}, ingress: [{toPorts: [{ports: [{port: \"80\", protocol: TCP}], rules: {http: [{path: /a}]}}]}]}"],
+  "flows": [{"from": "web", "to": "api", "proto": "TCP", "dport": 80,
+             "http": [{"method": "GET", "path": "/a"}, {"method": "GET", "path": "/b"}]},
+            {"from": "web", "to": "nobody", "proto": "TCP", "dport": 80},
+            {"from": "web", "to": "api", "proto": "UDP", "dport": 99999999}],
+  "expected": {"policies": [{"kind": "CiliumNetworkPolicy", "name": "api", "valid": true}],
+               "flows": [{"verdict": "allow", "http": ["allow", "deny"],
+                          "ingress": {"enforced": true, "verdict": "allow", "redirect": "http"},
+                          "egress": {"enforced": false, "verdict": "allow"}}]}})";
+
+TEST_CASE(
+    "policy eval --answers gives a line of JSON for each case, whatever becomes of the others") {
+  const Folder folder;
+  const std::string good = folder.file("a.json", kCase);
+  const std::string bad = folder.file("b.json", "{");
+  const Outcome answered = run({"policy", "eval", "--answers", good, bad, good});
+  CHECK(answered.exit_code == 2);
+  CHECK_THAT(answered.err, ContainsSubstring("b.json is no JSON"));
+  std::vector<boost::json::value> lines;
+  for (std::size_t at = 0; at < answered.out.size();) {
+    const auto end = answered.out.find('\n', at);
+    lines.push_back(boost::json::parse(answered.out.substr(at, end - at)));
+    at = end + 1;
+  }
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0] == lines[2]);
+  CHECK(lines[1].as_object().contains("error"));
+  CHECK(lines[0].at("policies").at(0).at("valid") == true);
+  const auto& flows = lines[0].at("flows");
+  REQUIRE(flows.as_array().size() == 3);
+  CHECK(flows.at(0).at("verdict") == "allow");
+  CHECK(flows.at(0).at("ingress").at("redirect") == "http");
+  CHECK(flows.at(0).at("http") == boost::json::array{"allow", "deny"});
+  CHECK(flows.at(1).at("verdict") == "error");
+  CHECK(flows.at(2).at("verdict") == "error");
+}
+
+TEST_CASE("policy eval compares with what the case expects and lists the differences") {
+  const Folder folder;
+  const std::string right = folder.file("right.json", kCase);
+  CHECK(run({"policy", "eval", right}).out == "1 cases, 0 differences\n");
+  CHECK(run({"policy", "eval", right}).exit_code == 0);
+  std::string wrong_text = kCase;
+  wrong_text.replace(wrong_text.find("[\"allow\", \"deny\"]"), 17, "[\"deny\", \"deny\"] ");
+  const std::string wrong = folder.file("wrong.json", wrong_text);
+  const Outcome compared = run({"policy", "eval", right, wrong});
+  CHECK(compared.exit_code == 1);
+  CHECK(compared.out == wrong + ": flow 0 (web → api TCP/80): http probe 0 allow, expected deny\n"
+                                "2 cases, 1 differences\n");
+  const auto told = boost::json::parse(run({"policy", "eval", wrong, "-o", "json"}).out);
+  CHECK(told.at("differences").at(0).at("case").as_string() == wrong);
+  CHECK(run({"policy", "eval", folder.path() + "/none.json"}).exit_code == 2);
+}
+
 TEST_CASE("cleanup refuses while a proxy runs") {
   const Proxy proxy;
   const Outcome refused = proxy.ask({"cleanup", "--bpffs", "/nonexistent"});
