@@ -110,6 +110,7 @@ HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
 HttpRule parse_http_rule(DocumentLog& log, const YamlNode& node) {
   ObjectReader reader(log, node, "an HTTP rule", kHttpFields);
   HttpRule out;
+  out.place = {node.line, node.column};
   out.path = parse_regex(log, reader, "path", true);
   out.method = parse_regex(log, reader, "method", true);
   out.host = parse_regex(log, reader, "host", false);

@@ -1,6 +1,7 @@
 #include "policy-compiler/parse/object_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 
@@ -27,6 +28,38 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return row[b.size()];
+}
+
+struct Misplaced {
+  std::string_view field;
+  std::string_view hint;
+};
+// Fields that exist, but not here; nearness in letters would mislead.
+constexpr std::array<Misplaced, 12> kMisplaced = {
+    {{"podSelector", "it is `endpointSelector` here"},
+     {"http", "L7 rules stand in `toPorts`, below `rules`"},
+     {"dns", "L7 rules stand in `toPorts`, below `rules`"},
+     {"rules", "L7 rules stand in `toPorts`, beside `ports`"},
+     {"toFQDNs", "names are for egress rules only"},
+     {"toServices", "services are for egress rules only"},
+     {"from", "it is `fromEndpoints`, `fromEntities`, `fromCIDR` … here"},
+     {"to", "it is `toEndpoints`, `toEntities`, `toCIDR` … here"},
+     {"ipBlock", "it is `fromCIDRSet` or `toCIDRSet` here"},
+     {"policyTypes", "a section of rules is enough here"},
+     {"url", "it is `path` here"},
+     {"endPort", "it stands beside the `port` that it belongs to"}}};
+
+std::string hint_for(std::string_view field, std::string_view what,
+                     std::span<const std::string_view> fields) {
+  const auto* misplaced = std::find_if(kMisplaced.begin(), kMisplaced.end(),
+                                       [&](const Misplaced& one) { return one.field == field; });
+  if (misplaced != kMisplaced.end()) {
+    return std::string(misplaced->hint);
+  }
+  if (const auto near = nearest_word(field, fields)) {
+    return "did you mean `" + std::string(*near) + "`?";
+  }
+  return what.find("elector") != std::string_view::npos ? "labels stand below `matchLabels`" : "";
 }
 
 } // namespace
@@ -71,10 +104,9 @@ ObjectReader::ObjectReader(DocumentLog& log, const YamlNode& node, std::string_v
     if (std::find(fields.begin(), fields.end(), entry.key) != fields.end()) {
       continue;
     }
-    const auto near = nearest_word(entry.key, fields);
     log.add(Severity::kError, {log.file(), entry.line, entry.column},
-            "unknown field `" + entry.key + "` in " + x_what,
-            near ? "did you mean `" + std::string(*near) + "`?" : "", "unknown-field");
+            "unknown field `" + entry.key + "` in " + x_what, hint_for(entry.key, x_what, fields),
+            "unknown-field");
   }
 }
 

@@ -151,7 +151,9 @@ std::optional<Entity> parse_entity(DocumentLog& log, const YamlNode& node) {
   }
   const auto near = nearest_word(*text, names);
   log.error(node, "unknown entity `" + *text + "`",
-            near ? "did you mean `" + std::string(*near) + "`?" : "", "unknown-entity");
+            near ? "did you mean `" + std::string(*near) + "`?"
+                 : "what lies outside of the cluster is `world`",
+            "unknown-entity");
   return std::nullopt;
 }
 

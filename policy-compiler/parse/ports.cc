@@ -277,6 +277,7 @@ std::vector<PortRule> parse_port_rules(DocumentLog& log, const NodeList& items,
   for (const auto& item : items) {
     ObjectReader reader(log, *item, "a `toPorts` entry", kPortRuleFields);
     PortRule rule;
+    rule.place = {item->line, item->column};
     if (const NodeList* ports = reader.list("ports")) {
       if (ports->size() > kMaxPorts) {
         log.error(*reader.find("ports"), "more than 40 ports in one entry", "split it",

@@ -239,6 +239,23 @@ std::vector<Part> parts_of(std::string_view text) {
   return out;
 }
 
+// What is likely the matter with a line that is no YAML.
+std::string hint_for(std::string_view text, const YAML::Mark& mark) {
+  for (int skipped = 0; skipped < mark.line && text.find('\n') != std::string_view::npos;
+       ++skipped) {
+    text.remove_prefix(text.find('\n') + 1);
+  }
+  const std::string_view line = text.substr(0, text.find('\n'));
+  if (line.find("{{") != std::string_view::npos) {
+    return "this looks like a template: fill it in first";
+  }
+  const auto first = line.find_first_not_of(" \t");
+  if (line.substr(0, first).find('\t') != std::string_view::npos) {
+    return "tabs cannot indent YAML: use spaces";
+  }
+  return "look at the indentation and the quotes here and in the line above";
+}
+
 void read_part(std::string_view file, const Part& part, std::vector<YamlDocument>& documents) {
   const auto refuse = [&](const YAML::Mark& mark, std::string message, std::string hint,
                           std::string code) {
@@ -267,12 +284,14 @@ void read_part(std::string_view file, const Part& part, std::vector<YamlDocument
       }
     }
   } catch (const Refused& refused) {
-    refuse(refused.mark, refused.message, refused.hint, refused.code);
+    refuse(refused.mark, refused.message,
+           refused.code == "yaml-key" ? hint_for(part.text, refused.mark) : refused.hint,
+           refused.code);
   } catch (const YAML::Exception& error) {
     // The document end that ViewBuffer adds is what stops in a text without its closing quote.
     const bool quote = error.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
     refuse(error.mark, quote ? "a text in quotes that does not end" : error.msg,
-           quote ? "close the quote" : "", "yaml-syntax");
+           quote ? "close the quote" : hint_for(part.text, error.mark), "yaml-syntax");
   } catch (const std::exception& error) {
     refuse(YAML::Mark::null_mark(), error.what(), "", "yaml-syntax");
   }

@@ -1,11 +1,7 @@
 #include "policy-compiler/explain/explain.h"
-#include "proxy/base/file.h"
 #include "proxy/ctl/command.h"
-#include "proxy/ctl/policy_files.h"
+#include "proxy/ctl/policy_node.h"
 #include "proxy/ctl/table.h"
-#include "proxy/endpoint/file_source.h"
-#include "proxy/endpoint/identity.h"
-#include "proxy/endpoint/registry.h"
 #include "proxy/http/normalize.h"
 
 #include <boost/json.hpp>
@@ -41,15 +37,6 @@ struct Port {
   std::uint16_t number = 0;
 };
 
-// The cluster and its policies as the proxy would see them, but for every pod.
-struct Node {
-  endpoint::IdentityAllocator numbers{0};
-  policy::CompileInput input;
-  policy::CompileResult compiled;
-  std::unique_ptr<endpoint::Registry> registry;
-  std::size_t refused = 0; // documents
-};
-
 Result<Port> parse_port(const std::string& text) {
   const auto slash = text.find('/');
   const std::string_view number = std::string_view(text).substr(0, slash);
@@ -74,94 +61,7 @@ Result<Port> parse_port(const std::string& text) {
   return out;
 }
 
-Result<void> read_policies(const Options& options, Node& node) {
-  const auto files = policy_files(options.policies);
-  if (!files) {
-    return files.error();
-  }
-  for (const auto& file : *files) {
-    const auto text = read_file(file);
-    if (!text) {
-      return text.error();
-    }
-    for (auto& document : policy::parse_policies(file, *text)) {
-      if (document.policy) {
-        node.input.policies.push_back(std::move(document.policy));
-      }
-      for (const auto& one : document.diagnostics) {
-        if (one.severity == policy::Severity::kError) {
-          std::fprintf(stderr, "%s\n", printable(one.text()).c_str());
-          node.refused += 1;
-        }
-      }
-    }
-  }
-  return {};
-}
-
-Result<std::vector<policy::Program::Prefix>> read_cluster(const Options& options, Node& node,
-                                                          std::vector<endpoint::Endpoint>& pods) {
-  const auto text = read_file(options.endpoints);
-  if (!text) {
-    return text.error();
-  }
-  const auto loaded = endpoint::parse_cluster(options.endpoints, *text);
-  if (!loaded.cluster) {
-    std::string errors;
-    for (const auto& error : loaded.errors) {
-      errors += (errors.empty() ? "" : "\n") + error.text();
-    }
-    return invalid_error(errors);
-  }
-  std::map<policy::IdentityId, policy::Labels> identities;
-  for (const auto& pod : loaded.cluster->pods) {
-    endpoint::Endpoint made;
-    made.endpoint_namespace = pod.pod_namespace;
-    made.name = pod.name;
-    made.labels = endpoint::identity_labels(pod, *loaded.cluster);
-    made.id = node.numbers.endpoint_id(made.full_name());
-    made.identity = node.numbers.identity_of(made.labels);
-    made.addresses = pod.addresses;
-    made.named_ports = pod.named_ports;
-    node.input.endpoints.push_back(
-        {made.id, made.identity, made.endpoint_namespace, made.name, made.named_ports});
-    for (const auto& port : made.named_ports) {
-      node.input.peer_ports.emplace(made.identity, port);
-    }
-    identities.emplace(made.identity, made.labels);
-    pods.push_back(std::move(made));
-  }
-  for (auto& [id, labels] : identities) {
-    node.input.identities.push_back({id, labels});
-  }
-  std::vector<policy::Program::Prefix> prefixes;
-  for (const auto& one : loaded.cluster->nodes) {
-    for (const auto& address : one.addresses) {
-      prefixes.push_back({IpPrefix::host(address), one.name == options.node
-                                                       ? WEIR_IDENTITY_HOST
-                                                       : WEIR_IDENTITY_REMOTE_NODE});
-    }
-  }
-  return prefixes;
-}
-
-Result<void> load(const Options& options, Node& node) {
-  if (auto read = read_policies(options, node); !read) {
-    return read.error();
-  }
-  std::vector<endpoint::Endpoint> pods;
-  auto prefixes = read_cluster(options, node, pods);
-  if (!prefixes) {
-    return prefixes.error();
-  }
-  node.compiled = policy::compile(node.input, node.numbers, node.numbers);
-  const auto named = node.compiled.program->prefixes();
-  prefixes->insert(prefixes->end(), named.begin(), named.end());
-  node.registry = std::make_unique<endpoint::Registry>(std::move(pods), std::move(*prefixes));
-  return {};
-}
-
-Result<End> find_end(const std::string& text, const Node& node, bool may_be_name) {
+Result<End> find_end(const std::string& text, const PolicyNode& node, bool may_be_name) {
   End out;
   out.text = text;
   if (const auto address = IpAddress::parse(text)) {
@@ -326,12 +226,13 @@ json::object answer_json(const std::string& pod, std::string_view direction,
 }
 
 void trace(Session& session, const Options& options) {
-  Node node;
+  PolicyNode node;
   const auto port = parse_port(options.port);
   if (!port) {
     return fail(session, port.error());
   }
-  if (auto loaded = load(options, node); !loaded) {
+  if (auto loaded = load_policy_node(options.policies, options.endpoints, options.node, node);
+      !loaded) {
     return fail(session, loaded.error());
   }
   const auto from = find_end(options.from, node, false);
