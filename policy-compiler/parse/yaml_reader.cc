@@ -274,19 +274,25 @@ void read_part(std::string_view file, const Part& part, std::vector<YamlDocument
   std::istream stream(&buffer);
   try {
     YAML::Parser parser(stream);
+    int last = -1;
     while (true) {
       TreeBuilder builder(file, part.lines_before);
       if (!parser.HandleNextDocument(builder)) {
         break;
       }
+      // A token that begins no node (a comma, say) is an empty document to yaml-cpp, and stays
+      // there for ever.
+      if (builder.start.pos <= last) {
+        throw Refused{builder.start, "nothing can begin here", "", "yaml-syntax"};
+      }
+      last = builder.start.pos;
       if (builder.root && builder.root->kind != YamlNode::Kind::kNull) {
         documents.push_back({builder.root, builder.root->line, std::move(builder.diagnostics)});
       }
     }
   } catch (const Refused& refused) {
     refuse(refused.mark, refused.message,
-           refused.code == "yaml-key" ? hint_for(part.text, refused.mark) : refused.hint,
-           refused.code);
+           refused.hint.empty() ? hint_for(part.text, refused.mark) : refused.hint, refused.code);
   } catch (const YAML::Exception& error) {
     // The document end that ViewBuffer adds is what stops in a text without its closing quote.
     const bool quote = error.msg == YAML::ErrorMsg::DOC_IN_SCALAR;

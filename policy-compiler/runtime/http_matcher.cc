@@ -45,7 +45,9 @@ std::optional<std::vector<std::string>> alternatives(std::string_view regex) {
   std::size_t start = 0;
   for (std::size_t i = 0; i <= regex.size(); ++i) {
     if (i < regex.size() && regex[i] == '\\') {
-      ++i;
+      if (++i == regex.size()) {
+        return std::nullopt; // escapes nothing: no expression at all
+      }
       continue;
     }
     if (i >= regex.size() || regex[i] == '|') {

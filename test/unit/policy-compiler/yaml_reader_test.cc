@@ -75,6 +75,13 @@ TEST_CASE("there is an end to the number of documents") {
   CHECK(first_error(text).find("documents in one file") != std::string::npos);
 }
 
+TEST_CASE("a token that begins nothing is an error, and the reader comes to an end") {
+  for (const char* text : {",: &x [2]\n", "a: 1\n---\n, b\n", "---\n]\n", "}\n", ",\n"}) {
+    INFO(text);
+    CHECK_FALSE(first_error(text).empty());
+  }
+}
+
 TEST_CASE("a quote that is not closed is an error, wherever the text ends") {
   for (const char* text : {"a: \"x", "a: \"x\n", "a: 'x\n\n", "a: &b \"x \n", "- \"\n", "\"a\n"}) {
     CHECK(first_error(text).find("quotes that does not end") != std::string::npos);
