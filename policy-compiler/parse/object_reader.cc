@@ -49,14 +49,17 @@ constexpr std::array<Misplaced, 12> kMisplaced = {
      {"url", "it is `path` here"},
      {"endPort", "it stands beside the `port` that it belongs to"}}};
 
-std::string hint_for(std::string_view field, std::string_view what,
-                     std::span<const std::string_view> fields) {
+std::string hint_for(std::string_view field, std::string_view what, const ObjectFields& fields) {
   const auto* misplaced = std::find_if(kMisplaced.begin(), kMisplaced.end(),
                                        [&](const Misplaced& one) { return one.field == field; });
   if (misplaced != kMisplaced.end()) {
     return std::string(misplaced->hint);
   }
-  if (const auto near = nearest_word(field, fields)) {
+  std::vector<std::string_view> names;
+  for (const Field& known : fields.fields) {
+    names.push_back(known.name);
+  }
+  if (const auto near = nearest_word(field, names)) {
     return "did you mean `" + std::string(*near) + "`?";
   }
   return what.find("elector") != std::string_view::npos ? "labels stand below `matchLabels`" : "";
@@ -91,7 +94,7 @@ std::optional<std::string_view> nearest_word(std::string_view word,
 }
 
 ObjectReader::ObjectReader(DocumentLog& log, const YamlNode& node, std::string_view what,
-                           std::span<const std::string_view> fields)
+                           const ObjectFields& fields)
     : x_log(log), x_node(node), x_what(what) {
   if (node.kind == YamlNode::Kind::kNull) {
     return;
@@ -101,7 +104,8 @@ ObjectReader::ObjectReader(DocumentLog& log, const YamlNode& node, std::string_v
     return;
   }
   for (const YamlNode::Entry& entry : node.entries) {
-    if (std::find(fields.begin(), fields.end(), entry.key) != fields.end()) {
+    if (std::any_of(fields.fields.begin(), fields.fields.end(),
+                    [&](const Field& known) { return known.name == entry.key; })) {
       continue;
     }
     log.add(Severity::kError, {log.file(), entry.line, entry.column},

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "policy-compiler/diagnostic.h"
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/yaml_reader.h"
 
 #include <map>
@@ -50,7 +51,7 @@ public:
   // Reports unknown fields at once. `what` names the map in messages: "an ingress rule". A node
   // that is no map is an error and reads as an empty one.
   ObjectReader(DocumentLog& log, const YamlNode& node, std::string_view what,
-               std::span<const std::string_view> fields);
+               const ObjectFields& fields);
 
   [[nodiscard]] const YamlNode& node() const { return x_node; }
   // Null when absent or `null`.

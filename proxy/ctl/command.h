@@ -40,6 +40,7 @@ void add_policies(CLI::App& app, CLI::App& policy, Session& session);
 void add_policy_check(CLI::App& policy, Session& session);
 void add_policy_eval(CLI::App& policy, Session& session);
 void add_policy_lint(CLI::App& policy, Session& session);
+void add_policy_schema(CLI::App& policy, Session& session);
 void add_policy_trace(CLI::App& policy, Session& session);
 void add_endpoints(CLI::App& app, Session& session);
 void add_fqdn(CLI::App& app, Session& session);
