@@ -53,7 +53,7 @@ void parse_metadata(DocumentLog& log, const YamlNode& root, ParsedDocument& out,
     }
   }
   if (out.kind == "CiliumCIDRGroup") {
-    policy.cidr_group.emplace().labels = reader.text_map("labels");
+    policy.cidr_group->labels = reader.text_map("labels");
   }
 }
 
@@ -120,6 +120,9 @@ void parse_document(const std::shared_ptr<const YamlNode>& root, ParsedDocument&
   }
 
   auto policy = std::make_shared<Policy>();
+  if (out.kind == "CiliumCIDRGroup") {
+    policy->cidr_group.emplace();
+  }
   parse_metadata(log, *root, out, *policy);
   policy->kind = out.kind;
   policy->policy_namespace = out.document_namespace;
