@@ -272,15 +272,15 @@ Result<void> Controller::apply(const Compiled& compiled) {
     state.rows = own_rows;
     states.push_back(std::move(state));
   }
-  const auto extended = x_fqdn_cache.extend(program);
+  auto extended = x_fqdn_cache.extend(program);
   if (!extended) {
     return extended;
   }
-  const auto applied = x_redirector.apply(identities, states);
+  auto applied = x_redirector.apply(identities, states);
   if (!applied) {
     return applied;
   }
-  const auto reconciled = x_fqdn_cache.reconcile(program);
+  auto reconciled = x_fqdn_cache.reconcile(program);
   if (!reconciled) {
     return reconciled;
   }

@@ -416,7 +416,7 @@ TEST_CASE("S4: a state file cut short or changed at any byte is set aside, and n
   REQUIRE(before.cache.save(folder.file()).has_value());
   const auto read = read_file(folder.file());
   REQUIRE(read.has_value());
-  const std::string good = *read;
+  const std::string& good = *read;
   const auto refused = [&](const std::string& text) {
     REQUIRE(replace_file(folder.file(), text).has_value());
     Fixture f;
