@@ -70,7 +70,7 @@ constexpr CodeName kDropReasons[] = {
     {WEIR_DROP_MISSED_REDIRECT, "missed_redirect"},
     {WEIR_DROP_UNROUTED_MARK, "unrouted_mark"},
     {WEIR_DROP_CT_FULL, "ct_full"},
-    {WEIR_DROP_TO_NODE_PROXY, "to_node_proxy"},
+    {WEIR_DROP_TO_LOOPBACK, "to_loopback"},
 };
 constexpr CodeName kPacketVerdicts[] = {
     {WEIR_COUNT_UNTOUCHED, "untouched"},   {WEIR_COUNT_ALLOWED, "allowed"},

@@ -70,12 +70,12 @@ enum weir_drop {
   WEIR_DROP_NO_PROXY = 5,     /* to be redirected, and no worker listens */
   WEIR_DROP_SPOOFED = 6,      /* source address is not the pod's */
   WEIR_DROP_FRAGMENT = 7,
-  WEIR_DROP_MALFORMED = 8,        /* headers cut short or not understood */
-  WEIR_DROP_EXTENSION = 9,        /* IPv6 extension headers that are not walked */
+  WEIR_DROP_MALFORMED = 8, /* headers cut short or not understood */
+  WEIR_DROP_EXTENSION = 9, /* IPv6 extension headers that are not walked, IPv4 source routes */
   WEIR_DROP_MISSED_REDIRECT = 10, /* reached the pod although it had to go through the proxy */
   WEIR_DROP_UNROUTED_MARK = 11,   /* meant for the proxy but about to leave: the ip rule is gone */
   WEIR_DROP_CT_FULL = 12,
-  WEIR_DROP_TO_NODE_PROXY = 13, /* a pod addressing weir's own listeners */
+  WEIR_DROP_TO_LOOPBACK = 13, /* a pod addressing the node's loopback, where weir listens */
   WEIR_DROP_MAX = 32,
 };
 

@@ -56,6 +56,18 @@ WEIR_PURE bool weir_is_link_scope(const struct weir_addr *address)
 	       (address->bytes[0] == 0xff && (address->bytes[1] & 0x0f) == 0x02);
 }
 
+/* 127.0.0.0/8 and ::1. With route_localnet, which kube-proxy sets, the node would take these from
+ * anybody. */
+WEIR_PURE bool weir_is_loopback(const struct weir_addr *address)
+{
+	if (weir_is_v4(address))
+		return address->bytes[12] == 127;
+	for (int i = 0; i < 15; i++)
+		if (address->bytes[i])
+			return false;
+	return address->bytes[15] == 1;
+}
+
 /* Through a pointer, because a returned struct of this size cannot pass between BPF functions. */
 WEIR_PURE void weir_reverse(const struct weir_tuple *tuple, struct weir_tuple *reversed)
 {

@@ -599,6 +599,8 @@ int weir_from_pod(struct __sk_buff *skb)
 	weir_begin(&flow, &packet, self, config.revision, WEIR_EGRESS);
 	if (flow.flags & WEIR_ENDPOINT_HELD)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_EGRESS);
+	if (weir_is_loopback(&packet.tuple.destination))
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_TO_LOOPBACK, WEIR_EGRESS);
 	if (weir_answers_proxy(skb, &packet, 1))
 		return weir_answered(skb);
 
