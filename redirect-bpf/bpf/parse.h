@@ -27,9 +27,11 @@
 #define WEIR_MAX_IPV4_OPTIONS 40 /* bytes, each of which may be one */
 
 struct weir_packet {
+	/* As policy and flows know it: of a packet to a service, the destination is its backend. */
 	struct weir_tuple tuple;
-	__u32 payload;	      /* offset of the transport header from the network header */
-	__u16 policy_port_be; /* what policy rows call the port */
+	struct weir_backend asked; /* the destination on the wire */
+	__u32 payload;		   /* offset of the transport header from the network header */
+	__u16 policy_port_be;	   /* what policy rows call the port */
 	__u8 is_v6;
 	__u8 reason; /* WEIR_DROP_*: why it cannot be judged; NONE when it can */
 	__u8 has_addresses;
@@ -248,6 +250,8 @@ __noinline int weir_parse_at(struct __sk_buff *skb, struct weir_packet *packet, 
 	if (reason == WEIR_DROP_NONE)
 		reason = weir_parse_transport(skb, packet, offset, end, quoted);
 	packet->reason = reason;
+	packet->asked.address = packet->tuple.destination;
+	packet->asked.port_be = packet->tuple.destination_port_be;
 	return reason;
 }
 
