@@ -70,7 +70,9 @@ constexpr CodeName kDropReasons[] = {
     {WEIR_DROP_MISSED_REDIRECT, "missed_redirect"},
     {WEIR_DROP_UNROUTED_MARK, "unrouted_mark"},
     {WEIR_DROP_CT_FULL, "ct_full"},
-    {WEIR_DROP_TO_NODE_PROXY, "to_node_proxy"},
+    {WEIR_DROP_TO_LOOPBACK, "to_loopback"},
+    {WEIR_DROP_NO_BACKEND, "no_backend"},
+    {WEIR_DROP_PORT_IN_USE, "port_in_use"},
 };
 constexpr CodeName kPacketVerdicts[] = {
     {WEIR_COUNT_UNTOUCHED, "untouched"},   {WEIR_COUNT_ALLOWED, "allowed"},

@@ -2,6 +2,7 @@
 
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
+#include "proxy/control/service_states.h"
 #include "proxy/control/view.h"
 #include "proxy/endpoint/file_source.h"
 #include "proxy/endpoint/local_addresses.h"
@@ -276,9 +277,21 @@ Result<void> Controller::apply(const Compiled& compiled) {
   if (!extended) {
     return extended;
   }
+  // Policies first: a backend is known to them before it is chosen.
   auto applied = x_redirector.apply(identities, states);
   if (!applied) {
     return applied;
+  }
+  std::set<IpAddress> guarded;
+  for (const auto& state : states) {
+    if (state.ingress_enforced || state.held) {
+      guarded.insert(state.addresses.begin(), state.addresses.end());
+    }
+  }
+  auto services = x_redirector.set_services(service_states(
+      *x_cluster, [&guarded](const IpAddress& address) { return guarded.contains(address); }));
+  if (!services) {
+    return services;
   }
   auto reconciled = x_fqdn_cache.reconcile(program);
   if (!reconciled) {

@@ -122,7 +122,8 @@ Result<void> Process::open_redirector() {
 Result<void> Process::open_services() {
   std::vector<redirect::WorkerListeners> listeners;
   for (const auto& worker : x_workers) {
-    auto opened = WorkerServices::open(*worker, x_config, *x_fqdn_cache, *x_access_log);
+    auto opened =
+        WorkerServices::open(*worker, x_config, *x_fqdn_cache, *x_access_log, *x_redirector);
     if (!opened) {
       return opened.error();
     }

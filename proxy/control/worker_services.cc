@@ -17,19 +17,23 @@ session::FixedFlow fixed_flow(const config::StaticListener& listener) {
           listener.endpoint, listener.peer, listener.port};
 }
 
-session::DnsOptions dns_options(const config::Dns& dns) {
+session::DnsOptions dns_options(const config::Dns& dns, redirect::Redirector& redirector) {
   session::DnsOptions options;
   options.upstream_timeout = dns.upstream_timeout;
+  options.server_behind = [&redirector](const SocketAddress& client, const SocketAddress& asked) {
+    return redirector.backend_of(client, asked, IPPROTO_UDP);
+  };
   return options;
 }
 
 } // namespace
 
 WorkerServices::WorkerServices(runtime::Worker& worker, const config::Config& config,
-                               dns::FqdnCache& fqdn_cache, AccessLog& access_log)
-    : x_context{worker, config.http, fqdn_cache, access_log},
+                               dns::FqdnCache& fqdn_cache, AccessLog& access_log,
+                               redirect::Redirector& redirector)
+    : x_context{worker, config.http, fqdn_cache, access_log, &redirector},
       x_http2_options(session::http2_options(config.http)),
-      x_dns(worker, access_log, dns_options(config.dns)),
+      x_dns(worker, access_log, dns_options(config.dns, redirector)),
       x_tls(worker, access_log, session::TlsLimits{}), x_tcp(x_context, handlers()) {}
 
 session::TcpHandlers WorkerServices::handlers() {
@@ -55,9 +59,10 @@ session::TcpHandlers WorkerServices::handlers() {
 Result<std::unique_ptr<WorkerServices>> WorkerServices::open(runtime::Worker& worker,
                                                              const config::Config& config,
                                                              dns::FqdnCache& fqdn_cache,
-                                                             AccessLog& access_log) {
+                                                             AccessLog& access_log,
+                                                             redirect::Redirector& redirector) {
   std::unique_ptr<WorkerServices> services(
-      new WorkerServices(worker, config, fqdn_cache, access_log));
+      new WorkerServices(worker, config, fqdn_cache, access_log, redirector));
   for (const auto& listener : config.listeners) {
     if (auto opened = services->open_static(listener); !opened) {
       return Error{opened.error().code,

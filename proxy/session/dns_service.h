@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,6 +39,10 @@ struct DnsOptions {
   std::size_t max_in_flight_per_client = 512;       // one pod's flood leaves room for the others
   // Servers whose answers are learned from; empty: every server that a DNS rule lets a pod ask.
   std::function<bool(const IpAddress&)> trusted;
+  // The server behind the address that a client asks over UDP, where that is a service's.
+  std::function<std::optional<SocketAddress>(const SocketAddress& client,
+                                             const SocketAddress& asked)>
+      server_behind;
 };
 
 class DnsService {

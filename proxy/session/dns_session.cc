@@ -210,7 +210,11 @@ void DnsListener::receive_waiting() {
 
 void DnsListener::serve(const Datagram& datagram) {
   const ClientAddr client{datagram.client};
-  const OriginalDst server{x_upstream.value_or(datagram.asked)};
+  OriginalDst server{x_upstream.value_or(datagram.asked)};
+  if (!x_upstream && x_service.options().server_behind) {
+    server.value =
+        x_service.options().server_behind(datagram.client, datagram.asked).value_or(datagram.asked);
+  }
   auto begun = x_service.begin({client, server, IPPROTO_UDP, !x_upstream.has_value()},
                                x_policy_of(client, server), datagram.message);
   if (!begun.answer.empty()) {

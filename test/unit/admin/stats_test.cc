@@ -156,7 +156,7 @@ TEST_CASE("every drop reason of the ABI has a name") {
       reasons.insert(series.labels.at("reason"));
     }
   }
-  CHECK(reasons.size() == WEIR_DROP_TO_NODE_PROXY); // the last reason; 0 is none
+  CHECK(reasons.size() == WEIR_DROP_PORT_IN_USE); // the last reason; 0 is none
 }
 
 TEST_CASE("counters of the kernel that cannot be read are left out and said") {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -71,6 +72,14 @@ public:
   Result<void> apply(std::span<const redirect::IdentityRow> /*identities*/,
                      std::span<const redirect::EndpointState> /*endpoints*/) override {
     return {};
+  }
+  Result<void> set_services(std::span<const redirect::ServiceState> /*services*/) override {
+    return {};
+  }
+  std::optional<SocketAddress> backend_of(const SocketAddress& /*client*/,
+                                          const SocketAddress& /*destination*/,
+                                          std::uint8_t /*protocol*/) override {
+    return std::nullopt;
   }
   Result<void> set_listeners(std::span<const redirect::WorkerListeners> /*workers*/) override {
     return {};
