@@ -6,6 +6,7 @@
 
 #include "policy-compiler/diagnostic.h"
 #include "policy-compiler/model/selector.h"
+#include "policy-compiler/runtime/tls_context.h"
 #include "proxy/base/ip.h"
 #include "redirect-bpf/abi/weir_abi.h"
 
@@ -90,7 +91,7 @@ struct HeaderRule {
 
   std::string name;
   std::optional<std::string> value; // absent: the header has to be there
-  bool secret = false;              // the value is in a secret that weir does not read
+  std::optional<SecretRef> secret;  // holds the value, as its only item
   Mismatch mismatch = Mismatch::kReject;
 };
 
@@ -115,8 +116,10 @@ struct PortRule {
   std::vector<HttpRule> http;
   std::vector<NamePattern> dns;
   std::vector<std::string> server_names; // lower case
-  // What weir accepts but cannot judge yet (kafka, listener, TLS termination): an allow opens
-  // nothing, a deny closes the ports whole.
+  // HTTP inside TLS: what clients are shown and what servers are asked for. Only beside `http`.
+  std::optional<TlsContext> terminating, originating;
+  // What weir accepts but cannot judge yet (kafka, listener, TLS without HTTP rules): an allow
+  // opens nothing, a deny closes the ports whole.
   std::string unsupported;
   Place place;
 };

@@ -56,6 +56,15 @@ HeaderRule parse_header_text(DocumentLog& log, const YamlNode& node, const std::
   return out;
 }
 
+SecretRef read_secret(DocumentLog& log, const YamlNode& node) {
+  ObjectReader reader(log, node, "`secret`", fields::kSecret);
+  SecretRef out{reader.text("namespace").value_or(""), reader.text("name").value_or("")};
+  if (out.name.empty()) {
+    log.error(node, "`secret` needs a `name`", "", "missing-field");
+  }
+  return out;
+}
+
 HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
   ObjectReader reader(log, node, "a header match", fields::kHeaderMatch);
   HeaderRule out;
@@ -68,12 +77,7 @@ HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
     out.value.reset();
   }
   if (const YamlNode* secret = reader.find("secret")) {
-    ObjectReader inner(log, *secret, "`secret`", fields::kSecret);
-    if (inner.text("name").value_or("").empty()) {
-      log.error(*secret, "`secret` needs a `name`", "", "missing-field");
-    }
-    inner.text("namespace");
-    out.secret = true;
+    out.secret = read_secret(log, *secret);
   }
   if (const auto mismatch = reader.text("mismatch"); mismatch && !mismatch->empty()) {
     const auto found = std::find(kMismatches.begin(), kMismatches.end(), *mismatch);
@@ -88,10 +92,6 @@ HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
                     "mismatch-rewrite");
       }
     }
-  }
-  if (out.secret && out.mismatch == HeaderRule::Mismatch::kReject) {
-    log.warning(node, "secrets are not read by weir: this rule allows nothing",
-                "write the `value` here", "secret");
   }
   return out;
 }
@@ -208,22 +208,23 @@ void check_l7_ports(DocumentLog& log, const YamlNode& node, const PortRule& rule
   }
 }
 
-void check_tls(DocumentLog& log, ObjectReader& port_rule, std::string_view field) {
+std::optional<TlsContext> read_tls(DocumentLog& log, ObjectReader& port_rule,
+                                   std::string_view field) {
   const YamlNode* tls = port_rule.find(field);
   if (tls == nullptr) {
-    return;
+    return std::nullopt;
   }
   ObjectReader reader(log, *tls, "`" + std::string(field) + "`", fields::kTls);
+  TlsContext out;
   if (const YamlNode* secret = reader.find("secret")) {
-    ObjectReader inner(log, *secret, "`secret`", fields::kSecret);
-    inner.text("name");
-    inner.text("namespace");
+    out.secret = read_secret(log, *secret);
   } else {
     log.error(*tls, "`" + std::string(field) + "` needs a `secret`", "", "missing-field");
   }
-  for (const std::string_view key : {"trustedCA", "certificate", "privateKey"}) {
-    reader.text(key);
-  }
+  out.trusted_ca = reader.text("trustedCA").value_or("");
+  out.certificate = reader.text("certificate").value_or("");
+  out.private_key = reader.text("privateKey").value_or("");
+  return out;
 }
 
 void check_listener(DocumentLog& log, const YamlNode& node, std::uint8_t direction, bool has_l7) {
@@ -258,10 +259,8 @@ void parse_l7(DocumentLog& log, ObjectReader& port_rule, PortRule& out, std::uin
   if (has_l7) {
     check_l7_ports(log, *rules, out, direction);
   }
-  check_tls(log, port_rule, "terminatingTLS");
-  check_tls(log, port_rule, "originatingTLS");
-  const bool terminates = port_rule.find("terminatingTLS") != nullptr;
-  const bool originates = port_rule.find("originatingTLS") != nullptr;
+  out.terminating = read_tls(log, port_rule, "terminatingTLS");
+  out.originating = read_tls(log, port_rule, "originatingTLS");
 
   if (const auto names = port_rule.texts("serverNames"); names && !names->empty()) {
     const YamlNode& node = *port_rule.find("serverNames");
@@ -274,7 +273,7 @@ void parse_l7(DocumentLog& log, ObjectReader& port_rule, PortRule& out, std::uin
                      [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
       out.server_names.push_back(std::move(name));
     }
-    if (has_l7 && !terminates) {
+    if (has_l7 && !out.terminating) {
       log.error(node, "`serverNames` and L7 rules in one entry without `terminatingTLS`",
                 "encrypted requests cannot be read; make two entries", "server-name-l7");
     }
@@ -289,8 +288,13 @@ void parse_l7(DocumentLog& log, ObjectReader& port_rule, PortRule& out, std::uin
     check_listener(log, *listener, direction, has_l7);
     out.unsupported = "listener";
   }
-  if (terminates || originates) {
-    out.unsupported = terminates ? "terminatingTLS" : "originatingTLS";
+  // A denial that weir would have to decrypt for first is not judged by halves.
+  if ((out.terminating || out.originating) &&
+      (out.l7 != L7Kind::kHttp || action == Action::kDeny)) {
+    out.unsupported = out.terminating ? "terminatingTLS" : "originatingTLS";
+    if (action != Action::kDeny) {
+      out.unsupported += " without HTTP rules";
+    }
   }
   if (!out.unsupported.empty()) {
     log.warning(port_rule.node(), "`" + out.unsupported + "` is not enforced by weir yet",

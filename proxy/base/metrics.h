@@ -75,8 +75,9 @@ struct WorkerMetrics {
   // TLS judged by server name, and plain TCP; once a connection.
   Counter tls_connections_opened, tls_connections_closed; // of clients
   std::array<Counter, kAccessVerdicts> tls_connections;   // when they ended
-  Counter tls_hellos_refused; // denied because no server name can be read from what came
-  Counter tls_policy_resets;  // running connections ended by a change of policy
+  Counter tls_hellos_refused;     // denied because no server name can be read from what came
+  Counter tls_policy_resets;      // running connections ended by a change of policy
+  Counter tls_handshake_failures; // of clients whose TLS weir was to end
 };
 
 } // namespace weir

@@ -47,6 +47,26 @@ struct Http {
   std::chrono::seconds connect_timeout{5};
 };
 
+struct Http2 {
+  std::uint32_t max_streams = 100;           // at once on a client's connection
+  ByteCount stream_window = 256 * 1024;      // unread bytes held for one stream
+  ByteCount connection_window = 1024 * 1024; // unread bytes held for one connection
+  std::chrono::seconds write_timeout{30};    // a peer that takes no byte at all
+};
+
+struct Secrets {
+  // NAMESPACE/NAME/ITEM: a folder for each secret, as mounted. Only those that policies name are
+  // read.
+  std::string directory = "/etc/weir/secrets";
+};
+
+struct Tls {
+  std::chrono::seconds hello_timeout{10};     // to the end of the ClientHello
+  std::chrono::seconds answer_timeout{30};    // passed on unread: for the server's first record
+  std::chrono::seconds idle_timeout{3600};    // passed on unread: no byte either way
+  std::chrono::seconds handshake_timeout{10}; // ended or begun by weir: for each side
+};
+
 struct Dns {
   std::chrono::milliseconds upstream_timeout{3000}; // then SERVFAIL
   std::chrono::seconds min_ttl{60};                 // a shorter TTL is learned as this
@@ -83,6 +103,9 @@ struct Config {
   SocketAddress metrics; // default :9932 on every address
   AccessLog access_log;
   Http http;
+  Http2 http2;
+  Secrets secrets;
+  Tls tls;
   Dns dns;
   std::vector<StaticListener> listeners;
   std::chrono::seconds drain_timeout{25};

@@ -73,6 +73,23 @@ constexpr Key kKeys[] = {
      1, 24 * kHour},
     {"http", "connectTimeout",
      +[](Config& c) -> std::chrono::seconds& { return c.http.connect_timeout; }, 1, kHour},
+    {"http2", "maxStreams", +[](Config& c) -> std::uint32_t& { return c.http2.max_streams; }, 1,
+     10'000},
+    {"http2", "streamWindow", +[](Config& c) -> ByteCount& { return c.http2.stream_window; },
+     64 * kKiB - 1, 64 * kMiB},
+    {"http2", "connectionWindow",
+     +[](Config& c) -> ByteCount& { return c.http2.connection_window; }, 64 * kKiB - 1, 64 * kMiB},
+    {"http2", "writeTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.http2.write_timeout; }, 1, kHour},
+    {"secrets", "directory", +[](Config& c) -> std::string& { return c.secrets.directory; }},
+    {"tls", "helloTimeout", +[](Config& c) -> std::chrono::seconds& { return c.tls.hello_timeout; },
+     1, kHour},
+    {"tls", "answerTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.tls.answer_timeout; }, 1, kHour},
+    {"tls", "idleTimeout", +[](Config& c) -> std::chrono::seconds& { return c.tls.idle_timeout; },
+     1, 24 * kHour},
+    {"tls", "handshakeTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.tls.handshake_timeout; }, 1, kHour},
     {"dns", "upstreamTimeout",
      +[](Config& c) -> std::chrono::milliseconds& { return c.dns.upstream_timeout; }, 1, 60'000},
     {"dns", "minTtl", +[](Config& c) -> std::chrono::seconds& { return c.dns.min_ttl; }, 1,
@@ -309,6 +326,44 @@ LoadedConfig parse_config(std::string file, const std::string& text) {
     loaded.config = ValidatedConfig(std::move(config));
   }
   return loaded;
+}
+
+namespace {
+
+struct ValueText {
+  Config& config;
+
+  template <typename T>
+  std::string operator()(Member<T> member) const {
+    const T& value = member(config);
+    if constexpr (std::is_same_v<T, std::string>) {
+      return value;
+    } else if constexpr (std::is_same_v<T, SocketAddress>) {
+      return value.to_string();
+    } else if constexpr (std::is_enum_v<T>) {
+      return std::to_string(static_cast<int>(value));
+    } else if constexpr (std::is_arithmetic_v<T>) {
+      return std::to_string(value);
+    } else {
+      return std::to_string(value.count());
+    }
+  }
+  template <typename T>
+  std::string operator()(T /*only one value*/) const {
+    return "";
+  }
+};
+
+} // namespace
+
+std::vector<std::pair<std::string, std::string>> key_values(Config config) {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const Key& key : kKeys) {
+    const std::string section(key.section);
+    values.emplace_back((section.empty() ? "" : section + ".") + std::string(key.name),
+                        std::visit(ValueText{config}, key.target));
+  }
+  return values;
 }
 
 LoadedConfig load_config(const std::string& path) {

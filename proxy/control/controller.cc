@@ -1,5 +1,6 @@
 #include "proxy/control/controller.h"
 
+#include "policy-compiler/model/policy.h"
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
 #include "proxy/control/service_states.h"
@@ -21,6 +22,7 @@ namespace {
 // Learned names are on disk this long after they came.
 constexpr std::chrono::milliseconds kTick{200};
 constexpr unsigned kTicksToExpire = 5;
+constexpr unsigned kTicksToLookAtSecrets = 5;
 constexpr unsigned kTicksToSettle = 300;
 constexpr std::size_t kMaxClusterFile = 64u << 20;
 
@@ -53,6 +55,7 @@ Controller::Controller(boost::asio::io_context& context, const config::Config& c
                        std::vector<runtime::Worker*> workers)
     : x_context(context), x_config(config), x_redirector(redirector), x_fqdn_cache(fqdn_cache),
       x_workers(std::move(workers)), x_policies(config.policies.directory),
+      x_secrets(config.secrets.directory),
       x_numbers(static_cast<std::uint32_t>(std::time(nullptr))), x_clock(context),
       x_view(std::make_shared<admin::View>()) {}
 
@@ -84,6 +87,7 @@ void Controller::reload() {
     log::error("{}{}", policies.error().text(),
                x_policies.loaded() ? "; the last good set stays" : "");
   }
+  x_secrets.load(x_policies.policies());
   load_cluster();
   load_local_addresses();
   if (!policies || x_policies.rejected() > 0 || !x_cluster_error.empty()) {
@@ -166,6 +170,7 @@ Controller::Compiled Controller::compile() {
   policy::CompileInput& input = *shared_input;
   input.revision = ++x_revision;
   input.policies = x_policies.policies();
+  input.header_secrets = x_secrets.header_values();
   std::vector<endpoint::Endpoint> endpoints;
   std::map<policy::IdentityId, policy::Labels> identities;
   for (const auto& pod : x_cluster->pods) {
@@ -228,7 +233,7 @@ std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
 
 void Controller::publish(const Compiled& compiled) {
   const auto snapshot = std::make_shared<const endpoint::Snapshot>(
-      endpoint::Snapshot{compiled.result.program, compiled.registry});
+      endpoint::Snapshot{compiled.result.program, compiled.registry, x_secrets.secrets()});
   std::latch taken(static_cast<std::ptrdiff_t>(x_workers.size()));
   for (runtime::Worker* worker : x_workers) {
     worker->publish(snapshot, [&taken] { taken.count_down(); });
@@ -326,13 +331,31 @@ void Controller::settle_strays() {
   }
 }
 
+// With what their secrets lack.
+std::vector<admin::PolicyRow> Controller::policy_rows() const {
+  std::vector<admin::PolicyRow> rows = x_policies.rows();
+  for (const auto& policy : x_policies.policies()) {
+    const std::string problems = x_secrets.problems_of(*policy);
+    if (problems.empty()) {
+      continue;
+    }
+    for (admin::PolicyRow& row : rows) {
+      if (row.file == policy->location.file && row.kind == policy->kind &&
+          row.policy_namespace == policy->policy_namespace && row.name == policy->name) {
+        row.message += (row.message.empty() ? "" : "\n") + problems;
+      }
+    }
+  }
+  return rows;
+}
+
 void Controller::show(const Compiled& compiled) {
   auto view = std::make_shared<admin::View>();
   view->revision = x_revision;
   view->loaded_at = x_loaded_at;
   view->policy_loads = x_loads;
   view->policy_load_errors = x_load_errors;
-  view->policies = x_policies.rows();
+  view->policies = policy_rows();
   view->endpoints = endpoint_rows(*compiled.result.program, *compiled.registry);
   view->listeners = x_listener_rows;
   const std::lock_guard lock(x_view_mutex);
@@ -412,6 +435,10 @@ void Controller::keep_time() {
     save_learned();
     if (++x_ticks % kTicksToExpire == 0) {
       x_fqdn_cache.expire();
+    }
+    // Mounts are exchanged without a word to anybody, each secret's by itself.
+    if (x_ticks % kTicksToLookAtSecrets == 0 && x_secrets.changed()) {
+      reload();
     }
     if (x_ticks % kTicksToSettle == 0) {
       settle_strays();

@@ -16,6 +16,7 @@
 #include "proxy/config/config.h"
 #include "proxy/control/folder_watch.h"
 #include "proxy/control/policy_store.h"
+#include "proxy/control/secret_store.h"
 #include "proxy/dns/fqdn_cache.h"
 #include "proxy/endpoint/cluster.h"
 #include "proxy/endpoint/identity.h"
@@ -83,6 +84,7 @@ private:
   [[nodiscard]] std::string put_in_force();
   void publish_denial();
   void show(const Compiled& compiled);
+  [[nodiscard]] std::vector<admin::PolicyRow> policy_rows() const;
   void save_numbers();
   void save_learned();
   void settle_strays();
@@ -96,6 +98,7 @@ private:
   std::vector<runtime::Worker*> x_workers;
 
   PolicyStore x_policies;
+  SecretStore x_secrets;
   endpoint::IdentityAllocator x_numbers;
   std::optional<endpoint::ClusterSpec> x_cluster; // last good
   std::optional<Compiled> x_in_force;

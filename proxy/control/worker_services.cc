@@ -17,6 +17,10 @@ session::FixedFlow fixed_flow(const config::StaticListener& listener) {
           listener.endpoint, listener.peer, listener.port};
 }
 
+session::TlsLimits tls_limits(const config::Tls& tls) {
+  return {tls.hello_timeout, tls.answer_timeout, tls.idle_timeout, tls.handshake_timeout};
+}
+
 session::DnsOptions dns_options(const config::Dns& dns, redirect::Redirector& redirector) {
   session::DnsOptions options;
   options.upstream_timeout = dns.upstream_timeout;
@@ -32,9 +36,10 @@ WorkerServices::WorkerServices(runtime::Worker& worker, const config::Config& co
                                dns::FqdnCache& fqdn_cache, AccessLog& access_log,
                                redirect::Redirector& redirector)
     : x_context{worker, config.http, fqdn_cache, access_log, &redirector},
-      x_http2_options(session::http2_options(config.http)),
+      x_http2_options(session::http2_options(config.http, config.http2)),
       x_dns(worker, access_log, dns_options(config.dns, redirector)),
-      x_tls(worker, access_log, session::TlsLimits{}), x_tcp(x_context, handlers()) {}
+      x_tls_limits(tls_limits(config.tls)), x_tls(worker, access_log, x_tls_limits),
+      x_tcp(x_context, handlers()) {}
 
 session::TcpHandlers WorkerServices::handlers() {
   session::TcpHandlers handlers;
@@ -45,6 +50,14 @@ session::TcpHandlers WorkerServices::handlers() {
   handlers.tls = [this](session::SessionContext& context, boost::asio::ip::tcp::socket socket,
                         std::unique_ptr<session::PolicyGate> gate, session::TcpFlow flow) {
     return session::serve_tls(x_tls, context, std::move(socket), std::move(gate), flow);
+  };
+  handlers.intercept = [this](session::SessionContext& context, session::HttpService& http,
+                              boost::asio::ip::tcp::socket socket,
+                              std::unique_ptr<session::PolicyGate> gate, session::TcpFlow flow,
+                              bool answer_denied_flows, std::string default_host) {
+    return session::serve_intercepted(x_intercept, context, http, std::move(socket),
+                                      std::move(gate), flow, answer_denied_flows,
+                                      std::move(default_host));
   };
   handlers.http2 = [this](session::HttpService& service, std::unique_ptr<net::Stream> client,
                           std::string received, std::unique_ptr<session::HttpJudge> judge,

@@ -14,6 +14,7 @@
 #include "proxy/session/http2_session.h"
 #include "proxy/session/listeners.h"
 #include "proxy/session/tcp_session.h"
+#include "proxy/session/tls_intercept.h"
 #include "proxy/session/tls_session.h"
 #include "redirect-bpf/user/redirector.h"
 
@@ -46,7 +47,9 @@ private:
   session::SessionContext x_context;
   const session::Http2Bridge::Options x_http2_options;
   session::DnsService x_dns;
+  const session::TlsLimits x_tls_limits;
   session::TlsService x_tls;
+  session::InterceptService x_intercept{x_tls_limits};
   session::TcpService x_tcp;
   std::vector<std::unique_ptr<session::StaticListener>> x_static;
   std::vector<std::unique_ptr<session::DnsListener>> x_dns_listeners;

@@ -3,6 +3,7 @@
 #include "proxy/http/ascii.h"
 #include "proxy/http2/frame.h"
 #include "proxy/net/relay.h"
+#include "proxy/session/connect_failure.h"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -379,13 +380,8 @@ asio::awaitable<bool> HttpSession::connect_upstream() {
   net::Connector::Connected connected = co_await x_connector->connect();
   if (connected.error) {
     x_service.metrics.upstream_connect_failures.add();
-    if (connected.error == asio::error::timed_out) {
-      fail(504, "upstream-connect-timeout");
-    } else if (connected.error == asio::error::connection_refused) {
-      fail(503, "upstream-refused");
-    } else {
-      fail(503, "upstream-unreachable");
-    }
+    const ConnectFailure failure = connect_failure(connected.error);
+    fail(failure.status, failure.reason);
     co_return false;
   }
   x_service.metrics.upstream_connections_opened.add();

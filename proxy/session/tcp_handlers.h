@@ -46,6 +46,13 @@ struct TcpHandlers {
                                              boost::asio::ip::tcp::socket socket,
                                              std::unique_ptr<PolicyGate> gate, TcpFlow flow)>
       tls;
+  // HTTP inside TLS (tls_intercept.h). The gate's verdict is kRedirect with kHttp, and it asks for
+  // TLS.
+  std::function<boost::asio::awaitable<void>(SessionContext& context, HttpService& http,
+                                             boost::asio::ip::tcp::socket socket,
+                                             std::unique_ptr<PolicyGate> gate, TcpFlow flow,
+                                             bool answer_denied_flows, std::string default_host)>
+      intercept;
   Http2Handler http2;
 };
 
