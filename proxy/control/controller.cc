@@ -5,6 +5,7 @@
 #include "proxy/control/view.h"
 #include "proxy/endpoint/file_source.h"
 #include "proxy/endpoint/local_addresses.h"
+#include "proxy/endpoint/resolv_conf.h"
 
 #include <algorithm>
 #include <ctime>
@@ -22,6 +23,7 @@ constexpr std::chrono::milliseconds kTick{200};
 constexpr unsigned kTicksToExpire = 5;
 constexpr unsigned kTicksToSettle = 300;
 constexpr std::size_t kMaxClusterFile = 64u << 20;
+constexpr const char* kResolvConf = "/etc/resolv.conf"; // the node's
 
 std::string parent_of(const std::string& path) {
   const auto parent = fs::path(path).parent_path();
@@ -109,7 +111,8 @@ void Controller::reload() {
 void Controller::publish_denial() {
   publish({policy::compile({}, x_numbers, x_numbers),
            std::make_shared<endpoint::Registry>(std::vector<endpoint::Endpoint>{},
-                                                std::vector<policy::Program::Prefix>{})});
+                                                std::vector<policy::Program::Prefix>{}),
+           nullptr});
 }
 
 // Why not all of it could be; empty when all is in force.
@@ -190,7 +193,11 @@ Controller::Compiled Controller::compile() {
     input.identities.push_back({id, labels});
   }
   x_numbers.begin_compile();
-  Compiled compiled{policy::compile(input, x_numbers, x_numbers), nullptr};
+  const auto resolv_conf = read_file(kResolvConf);
+  Compiled compiled{
+      policy::compile(input, x_numbers, x_numbers), nullptr,
+      std::make_shared<endpoint::DnsScope>(
+          *x_cluster, x_config.dns, endpoint::parse_resolv_conf(resolv_conf ? *resolv_conf : ""))};
   for (const auto& diagnostic : compiled.result.diagnostics) {
     log::warning("{}", diagnostic.text());
   }
@@ -226,7 +233,7 @@ std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
 
 void Controller::publish(const Compiled& compiled) {
   const auto snapshot = std::make_shared<const endpoint::Snapshot>(
-      endpoint::Snapshot{compiled.result.program, compiled.registry});
+      endpoint::Snapshot{compiled.result.program, compiled.registry, compiled.dns});
   std::latch taken(static_cast<std::ptrdiff_t>(x_workers.size()));
   for (runtime::Worker* worker : x_workers) {
     worker->publish(snapshot, [&taken] { taken.count_down(); });

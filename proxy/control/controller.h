@@ -18,6 +18,7 @@
 #include "proxy/control/policy_store.h"
 #include "proxy/dns/fqdn_cache.h"
 #include "proxy/endpoint/cluster.h"
+#include "proxy/endpoint/dns_scope.h"
 #include "proxy/endpoint/identity.h"
 #include "proxy/runtime/worker.h"
 #include "redirect-bpf/user/redirector.h"
@@ -63,6 +64,7 @@ private:
   struct Compiled {
     policy::CompileResult result;
     std::shared_ptr<const endpoint::Registry> registry;
+    std::shared_ptr<const endpoint::DnsScope> dns;
   };
 
   void load_cluster();

@@ -5,7 +5,9 @@
 #include "proxy/session/tls_handler.h"
 
 #include <netinet/in.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace weir::control {
@@ -17,9 +19,22 @@ session::FixedFlow fixed_flow(const config::StaticListener& listener) {
           listener.endpoint, listener.peer, listener.port};
 }
 
-session::DnsOptions dns_options(const config::Dns& dns) {
+// Half of what the process may open is left to connections.
+std::size_t sockets_of_a_worker(std::uint32_t workers) {
+  rlimit limit{};
+  const std::size_t files = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+  return std::clamp<std::size_t>(files / 2 / workers, 64, 4096);
+}
+
+session::DnsOptions dns_options(const config::Dns& dns, std::uint32_t workers) {
   session::DnsOptions options;
+  options.all_upstream_sockets = sockets_of_a_worker(workers);
   options.upstream_timeout = dns.upstream_timeout;
+  options.tcp_idle = dns.tcp_idle;
+  options.max_in_flight = dns.max_in_flight;
+  options.max_in_flight_per_client = dns.max_in_flight_per_pod;
+  options.learn_private = dns.learn_private;
+  options.lenient = dns.lenient;
   return options;
 }
 
@@ -27,9 +42,9 @@ session::DnsOptions dns_options(const config::Dns& dns) {
 
 WorkerServices::WorkerServices(runtime::Worker& worker, const config::Config& config,
                                dns::FqdnCache& fqdn_cache, AccessLog& access_log)
-    : x_context{worker, config.http, fqdn_cache, access_log},
+    : x_context{worker, config.http, fqdn_cache, access_log, config.dns},
       x_http2_options(session::http2_options(config.http)),
-      x_dns(worker, access_log, dns_options(config.dns)),
+      x_dns(worker, access_log, dns_options(config.dns, config.workers)),
       x_tls(worker, access_log, session::TlsLimits{}), x_tcp(x_context, handlers()) {}
 
 session::TcpHandlers WorkerServices::handlers() {

@@ -14,6 +14,7 @@ struct SessionContext {
   const config::Http& http;
   dns::FqdnCache& fqdn_cache;
   AccessLog& access_log;
+  const config::Dns dns = {};
 };
 
 } // namespace weir::session
