@@ -7,6 +7,7 @@
 #include "proxy/control/view.h"
 #include "proxy/endpoint/file_source.h"
 #include "proxy/endpoint/local_addresses.h"
+#include "proxy/endpoint/resolv_conf.h"
 
 #include <algorithm>
 #include <ctime>
@@ -25,6 +26,7 @@ constexpr unsigned kTicksToExpire = 5;
 constexpr unsigned kTicksToLookAtSecrets = 5;
 constexpr unsigned kTicksToSettle = 300;
 constexpr std::size_t kMaxClusterFile = 64u << 20;
+constexpr const char* kResolvConf = "/etc/resolv.conf"; // the node's
 
 std::string parent_of(const std::string& path) {
   const auto parent = fs::path(path).parent_path();
@@ -114,7 +116,8 @@ void Controller::reload() {
 void Controller::publish_denial() {
   publish({nullptr, policy::compile({}, x_numbers, x_numbers),
            std::make_shared<endpoint::Registry>(std::vector<endpoint::Endpoint>{},
-                                                std::vector<policy::Program::Prefix>{})});
+                                                std::vector<policy::Program::Prefix>{}),
+           nullptr});
 }
 
 // Why not all of it could be; empty when all is in force.
@@ -197,7 +200,11 @@ Controller::Compiled Controller::compile() {
     input.identities.push_back({id, labels});
   }
   x_numbers.begin_compile();
-  Compiled compiled{std::move(shared_input), policy::compile(input, x_numbers, x_numbers), nullptr};
+  const auto resolv_conf = read_file(kResolvConf);
+  Compiled compiled{
+      std::move(shared_input), policy::compile(input, x_numbers, x_numbers), nullptr,
+      std::make_shared<endpoint::DnsScope>(
+          *x_cluster, x_config.dns, endpoint::parse_resolv_conf(resolv_conf ? *resolv_conf : ""))};
   for (const auto& diagnostic : compiled.result.diagnostics) {
     log::warning("{}", diagnostic.text());
   }
@@ -233,7 +240,10 @@ std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
 
 void Controller::publish(const Compiled& compiled) {
   const auto snapshot = std::make_shared<const endpoint::Snapshot>(
-      endpoint::Snapshot{compiled.result.program, compiled.registry, x_secrets.secrets()});
+      endpoint::Snapshot{.program = compiled.result.program,
+                         .registry = compiled.registry,
+                         .secrets = x_secrets.secrets(),
+                         .dns = compiled.dns});
   std::latch taken(static_cast<std::ptrdiff_t>(x_workers.size()));
   for (runtime::Worker* worker : x_workers) {
     worker->publish(snapshot, [&taken] { taken.count_down(); });

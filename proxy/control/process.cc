@@ -74,6 +74,9 @@ Result<void> Process::start() {
   dns::FqdnCacheOptions fqdn;
   fqdn.min_ttl = x_config.dns.min_ttl;
   fqdn.grace = x_config.dns.grace;
+  fqdn.max_names = x_config.dns.max_names;
+  fqdn.max_addresses = x_config.dns.max_addresses;
+  fqdn.max_total = x_config.dns.max_total;
   x_fqdn_cache.emplace(*x_redirector, std::move(fqdn));
   for (unsigned i = 0; i < x_config.workers; ++i) {
     x_workers.push_back(std::make_unique<runtime::Worker>(i));

@@ -16,6 +16,7 @@ struct SessionContext {
   dns::FqdnCache& fqdn_cache;
   AccessLog& access_log;
   redirect::Redirector* redirector = nullptr; // null: no flow is redirected
+  const config::Dns dns = {};
 };
 
 } // namespace weir::session

@@ -134,6 +134,7 @@ struct ManualClock {
   // The clock outlives the cache.
   dns::FqdnCacheOptions options() {
     dns::FqdnCacheOptions options;
+    options.remember = std::chrono::seconds(0); // what is over is gone
     options.clock = [this] { return boot_ns; };
     options.wall = [this] { return wall; };
     return options;
