@@ -95,9 +95,16 @@ struct HeaderRule {
   Mismatch mismatch = Mismatch::kReject;
 };
 
+// Where in the policy's file; 1-based.
+struct Place {
+  int line = 0;
+  int column = 0;
+};
+
 struct HttpRule {
   std::string method, path, host; // RE2, full match; empty: any
   std::vector<HeaderRule> headers;
+  Place place;
 };
 
 enum class L7Kind : std::uint8_t { kNone, kHttp, kDns, kTls };
@@ -114,6 +121,7 @@ struct PortRule {
   // What weir accepts but cannot judge yet (kafka, listener, TLS without HTTP rules): an allow
   // opens nothing, a deny closes the ports whole.
   std::string unsupported;
+  Place place;
 };
 
 struct IcmpMatch {

@@ -1,4 +1,5 @@
 // What a `toPorts` entry asks of the requests themselves: rules, serverNames, TLS, listener.
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 #include "policy-compiler/runtime/regex.h"
 
@@ -11,18 +12,6 @@
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 5> kRulesFields = {"http", "dns", "kafka", "l7proto", "l7"};
-constexpr std::array<std::string_view, 5> kHttpFields = {"path", "method", "host", "headers",
-                                                         "headerMatches"};
-constexpr std::array<std::string_view, 4> kHeaderMatchFields = {"name", "value", "secret",
-                                                                "mismatch"};
-constexpr std::array<std::string_view, 2> kSecretFields = {"namespace", "name"};
-constexpr std::array<std::string_view, 5> kKafkaFields = {"role", "apiKey", "apiVersion",
-                                                          "clientID", "topic"};
-constexpr std::array<std::string_view, 4> kTlsFields = {"secret", "trustedCA", "certificate",
-                                                        "privateKey"};
-constexpr std::array<std::string_view, 3> kListenerFields = {"envoyConfig", "name", "priority"};
-constexpr std::array<std::string_view, 2> kEnvoyConfigFields = {"kind", "name"};
 constexpr std::array<std::string_view, 4> kMismatches = {"LOG", "ADD", "DELETE", "REPLACE"};
 constexpr std::size_t kMaxTopicBytes = 249;
 
@@ -68,7 +57,7 @@ HeaderRule parse_header_text(DocumentLog& log, const YamlNode& node, const std::
 }
 
 SecretRef read_secret(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "`secret`", kSecretFields);
+  ObjectReader reader(log, node, "`secret`", fields::kSecret);
   SecretRef out{reader.text("namespace").value_or(""), reader.text("name").value_or("")};
   if (out.name.empty()) {
     log.error(node, "`secret` needs a `name`", "", "missing-field");
@@ -77,7 +66,7 @@ SecretRef read_secret(DocumentLog& log, const YamlNode& node) {
 }
 
 HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "a header match", kHeaderMatchFields);
+  ObjectReader reader(log, node, "a header match", fields::kHeaderMatch);
   HeaderRule out;
   out.name = reader.text("name").value_or("");
   if (out.name.empty()) {
@@ -108,8 +97,9 @@ HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
 }
 
 HttpRule parse_http_rule(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "an HTTP rule", kHttpFields);
+  ObjectReader reader(log, node, "an HTTP rule", fields::kHttp);
   HttpRule out;
+  out.place = {node.line, node.column};
   out.path = parse_regex(log, reader, "path", true);
   out.method = parse_regex(log, reader, "method", true);
   out.host = parse_regex(log, reader, "host", false);
@@ -129,7 +119,7 @@ HttpRule parse_http_rule(DocumentLog& log, const YamlNode& node) {
 }
 
 void check_kafka_rule(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "a Kafka rule", kKafkaFields);
+  ObjectReader reader(log, node, "a Kafka rule", fields::kKafka);
   const std::string role = reader.text("role").value_or("");
   const std::string key = reader.text("apiKey").value_or("");
   if (!role.empty() && role != "produce" && role != "consume") {
@@ -156,7 +146,7 @@ void check_kafka_rule(DocumentLog& log, const YamlNode& node) {
 }
 
 void parse_rules(DocumentLog& log, const YamlNode& node, PortRule& out, Action action) {
-  ObjectReader reader(log, node, "`rules`", kRulesFields);
+  ObjectReader reader(log, node, "`rules`", fields::kRules);
   const NodeList* http = reader.list("http");
   const NodeList* dns = reader.list("dns");
   const NodeList* kafka = reader.list("kafka");
@@ -172,12 +162,14 @@ void parse_rules(DocumentLog& log, const YamlNode& node, PortRule& out, Action a
   if (http != nullptr && !http->empty()) {
     out.l7 = L7Kind::kHttp;
     for (const auto& item : *http) {
+      refuse_null_item(log, *item, "an HTTP rule");
       out.http.push_back(parse_http_rule(log, *item));
     }
   }
   if (dns != nullptr && !dns->empty()) {
     out.l7 = L7Kind::kDns;
     for (const auto& item : *dns) {
+      refuse_null_item(log, *item, "a DNS rule");
       out.dns.push_back(parse_dns_rule(log, *item));
     }
   }
@@ -222,7 +214,7 @@ std::optional<TlsContext> read_tls(DocumentLog& log, ObjectReader& port_rule,
   if (tls == nullptr) {
     return std::nullopt;
   }
-  ObjectReader reader(log, *tls, "`" + std::string(field) + "`", kTlsFields);
+  ObjectReader reader(log, *tls, "`" + std::string(field) + "`", fields::kTls);
   TlsContext out;
   if (const YamlNode* secret = reader.find("secret")) {
     out.secret = read_secret(log, *secret);
@@ -236,7 +228,7 @@ std::optional<TlsContext> read_tls(DocumentLog& log, ObjectReader& port_rule,
 }
 
 void check_listener(DocumentLog& log, const YamlNode& node, std::uint8_t direction, bool has_l7) {
-  ObjectReader reader(log, node, "`listener`", kListenerFields);
+  ObjectReader reader(log, node, "`listener`", fields::kListener);
   if (direction == WEIR_INGRESS) {
     log.error(node, "`listener` is for egress only", "", "listener");
   }
@@ -244,7 +236,7 @@ void check_listener(DocumentLog& log, const YamlNode& node, std::uint8_t directi
     log.error(node, "`listener` and L7 rules in one entry", "", "listener");
   }
   if (const YamlNode* config = reader.find("envoyConfig")) {
-    ObjectReader inner(log, *config, "`envoyConfig`", kEnvoyConfigFields);
+    ObjectReader inner(log, *config, "`envoyConfig`", fields::kEnvoyConfig);
     inner.text("kind");
     inner.text("name");
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy-compiler/compile.h"
+#include "proxy/admin/trace.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/metrics.h"
 #include "proxy/base/result.h"
@@ -73,6 +74,9 @@ public:
   [[nodiscard]] virtual std::vector<const WorkerMetrics*> worker_metrics() const = 0;
   [[nodiscard]] virtual Result<redirect::Counters> bpf_counters() = 0;
   [[nodiscard]] virtual std::vector<redirect::MapUse> bpf_map_use() = 0;
+
+  // What is in force says so; nothing is changed.
+  [[nodiscard]] virtual Result<boost::json::object> trace(const TraceQuestion& question) const = 0;
 
   virtual void reload() = 0; // re-read policies and endpoints now
   virtual void drain() = 0;  // stop accepting, let what runs end

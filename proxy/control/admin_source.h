@@ -27,6 +27,8 @@ public:
   [[nodiscard]] std::vector<const WorkerMetrics*> worker_metrics() const override;
   [[nodiscard]] Result<redirect::Counters> bpf_counters() override;
   [[nodiscard]] std::vector<redirect::MapUse> bpf_map_use() override;
+  [[nodiscard]] Result<boost::json::object>
+  trace(const admin::TraceQuestion& question) const override;
   void reload() override;
   void drain() override;
   void quit() override;

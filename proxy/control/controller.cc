@@ -111,7 +111,7 @@ void Controller::reload() {
 
 // What workers judge by before anything is known: nobody is an endpoint, so all is denied.
 void Controller::publish_denial() {
-  publish({policy::compile({}, x_numbers, x_numbers),
+  publish({nullptr, policy::compile({}, x_numbers, x_numbers),
            std::make_shared<endpoint::Registry>(std::vector<endpoint::Endpoint>{},
                                                 std::vector<policy::Program::Prefix>{})});
 }
@@ -165,7 +165,8 @@ void Controller::load_cluster() {
 }
 
 Controller::Compiled Controller::compile() {
-  policy::CompileInput input;
+  auto shared_input = std::make_shared<policy::CompileInput>();
+  policy::CompileInput& input = *shared_input;
   input.revision = ++x_revision;
   input.policies = x_policies.policies();
   input.header_secrets = x_secrets.header_values();
@@ -195,7 +196,7 @@ Controller::Compiled Controller::compile() {
     input.identities.push_back({id, labels});
   }
   x_numbers.begin_compile();
-  Compiled compiled{policy::compile(input, x_numbers, x_numbers), nullptr};
+  Compiled compiled{std::move(shared_input), policy::compile(input, x_numbers, x_numbers), nullptr};
   for (const auto& diagnostic : compiled.result.diagnostics) {
     log::warning("{}", diagnostic.text());
   }
@@ -346,6 +347,12 @@ void Controller::show(const Compiled& compiled) {
   view->listeners = x_listener_rows;
   const std::lock_guard lock(x_view_mutex);
   x_view = std::move(view);
+  x_shown = {compiled.input, compiled.result.program, compiled.registry};
+}
+
+Controller::InForce Controller::in_force() const {
+  const std::lock_guard lock(x_view_mutex);
+  return x_shown;
 }
 
 void Controller::interfaces_changed() {

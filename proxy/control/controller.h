@@ -9,7 +9,7 @@
 //   5. learned addresses lose the bits of removed groups, which may then be given out again; those
 //      that only the kernel knows (learned just before a crash) keep what is still wanted
 //
-// Control thread, except view() and not_ready().
+// Control thread, except view(), in_force() and not_ready().
 #pragma once
 
 #include "proxy/admin/model.h"
@@ -58,10 +58,18 @@ public:
   // Why not all of it is in force; empty when it is. Any thread.
   [[nodiscard]] std::string not_ready() const;
   [[nodiscard]] std::shared_ptr<const admin::View> view() const; // any thread; never null
+  // What traffic is judged by now, and what it was compiled from; all null before there is any.
+  struct InForce {
+    std::shared_ptr<const policy::CompileInput> input;
+    std::shared_ptr<const policy::Program> program;
+    std::shared_ptr<const endpoint::Registry> registry;
+  };
+  [[nodiscard]] InForce in_force() const; // any thread
   void set_listener_rows(std::vector<admin::ListenerRow> rows);
 
 private:
   struct Compiled {
+    std::shared_ptr<const policy::CompileInput> input;
     policy::CompileResult result;
     std::shared_ptr<const endpoint::Registry> registry;
   };
@@ -105,8 +113,9 @@ private:
   unsigned x_ticks = 0;
   std::uint64_t x_saved_changes = 0; // of the FQDN cache
 
-  mutable std::mutex x_view_mutex; // guards the next two
+  mutable std::mutex x_view_mutex; // guards the next three
   std::shared_ptr<const admin::View> x_view;
+  InForce x_shown;
   std::string x_not_ready = "starting";
   std::vector<admin::ListenerRow> x_listener_rows; // control thread
 };

@@ -75,6 +75,17 @@ public:
   std::vector<redirect::MapUse> bpf_map_use() override {
     return {{"weir_endpoints", 4, 16384}, {"odd\"\\\nname", 0, 1}};
   }
+  Result<boost::json::object> trace(const admin::TraceQuestion& question) const override {
+    if (question.from.empty()) {
+      return invalid_error("from: must be given");
+    }
+    boost::json::array headers(question.headers.begin(), question.headers.end());
+    return boost::json::object{{"verdict", "denied"},
+                               {"from", question.from},
+                               {"path", question.path},
+                               {"headers", std::move(headers)},
+                               {"directions", boost::json::array()}};
+  }
   void reload() override { ++reloads; }
   void drain() override { ++drains; }
   void quit() override { ++quits; }
