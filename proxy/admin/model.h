@@ -54,7 +54,8 @@ struct FqdnRow {
   std::string pod; // "namespace/name"
   std::string name, address;
   std::uint32_t ttl = 0;
-  std::chrono::system_clock::time_point expires_at;
+  std::chrono::system_clock::time_point expires_at; // without the grace time
+  bool expired = false; // past that as well: opens nothing, and is only remembered
 };
 
 struct Readiness {
@@ -69,6 +70,7 @@ public:
 
   [[nodiscard]] virtual std::shared_ptr<const View> view() const = 0; // never null
   [[nodiscard]] virtual std::vector<FqdnRow> fqdn() const = 0;
+  [[nodiscard]] virtual std::uint64_t fqdn_evicted() const = 0; // so far, over a limit
   // Asks every worker for a sign of life, so that it proves the data path; at most 1 s.
   [[nodiscard]] virtual Readiness readiness() = 0;
   [[nodiscard]] virtual std::vector<const WorkerMetrics*> worker_metrics() const = 0;

@@ -71,8 +71,9 @@ Reply listing(const RouteContext& context, const Parameters& /*parameters*/) {
   return json(as_json(*context.source.view()));
 }
 
-Reply fqdn_cache(const RouteContext& context, const Parameters& /*parameters*/) {
-  return json(fqdn_json(context.source.fqdn()));
+template <bool expired>
+Reply fqdn(const RouteContext& context, const Parameters& /*parameters*/) {
+  return json(fqdn_json(context.source.fqdn(), expired));
 }
 
 Reply show_level(const RouteContext& /*context*/, const Parameters& /*parameters*/) {
@@ -158,7 +159,8 @@ constexpr Route kRoutes[] = {
     {"/config_dump", "the configuration in force", false, config_dump},
     {"/drain_listeners", "accept no more, let what runs end", false, nullptr, wish<&Source::drain>},
     {"/endpoints", "pods, their identities and policies", false, listing<endpoints_json>},
-    {"/fqdn/cache", "addresses learned from DNS", false, fqdn_cache},
+    {"/fqdn/cache", "addresses learned from DNS", false, fqdn<false>},
+    {"/fqdn/expired", "addresses whose time is over, as far as remembered", false, fqdn<true>},
     {"/healthz", "ok while the process lives", true, alive},
     {"/help", "this list", false, help},
     {"/identities", "identities of pods and their labels", false, listing<identities_json>},

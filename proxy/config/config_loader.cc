@@ -29,6 +29,11 @@ constexpr std::pair<std::string_view, ListenerProtocol> kProtocols[] = {
 constexpr std::pair<std::string_view, ListenerDirection> kDirections[] = {
     {"ingress", ListenerDirection::kIngress}, {"egress", ListenerDirection::kEgress}};
 
+constexpr std::pair<std::string_view, DnsRefusal> kRefusals[] = {
+    {"auto", DnsRefusal::kAuto},
+    {"refused", DnsRefusal::kRefused},
+    {"nxdomain", DnsRefusal::kNxDomain}};
+
 struct OnlyJson {};
 constexpr std::pair<std::string_view, OnlyJson> kFormats[] = {{"json", {}}};
 constexpr std::pair<std::string_view, OnlyJson> kListenerTypes[] = {{"static", {}}};
@@ -38,7 +43,8 @@ template <typename T>
 using Member = T& (*)(Config&);
 using Target = std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
                             Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
-                            Member<SocketAddress>, Member<RedirectMode>, OnlyJson>;
+                            Member<SocketAddress>, Member<RedirectMode>, Member<DnsRefusal>,
+                            Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>, OnlyJson>;
 
 // Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
 // none.
@@ -92,6 +98,24 @@ constexpr Key kKeys[] = {
      +[](Config& c) -> std::chrono::seconds& { return c.tls.handshake_timeout; }, 1, kHour},
     {"dns", "upstreamTimeout",
      +[](Config& c) -> std::chrono::milliseconds& { return c.dns.upstream_timeout; }, 1, 60'000},
+    {"dns", "tcpIdle", +[](Config& c) -> std::chrono::seconds& { return c.dns.tcp_idle; }, 1,
+     kHour},
+    {"dns", "maxInFlight", +[](Config& c) -> std::uint32_t& { return c.dns.max_in_flight; }, 1,
+     60'000},
+    {"dns", "maxInFlightPerPod",
+     +[](Config& c) -> std::uint32_t& { return c.dns.max_in_flight_per_pod; }, 1, 60'000},
+    {"dns", "refusal", +[](Config& c) -> DnsRefusal& { return c.dns.refusal; }},
+    {"dns", "clusterDomain", +[](Config& c) -> DnsName& { return c.dns.cluster_domain; }},
+    {"dns", "maxNames", +[](Config& c) -> std::uint32_t& { return c.dns.max_names; }, 1, 1'000'000},
+    {"dns", "maxAddresses", +[](Config& c) -> std::uint32_t& { return c.dns.max_addresses; }, 1,
+     1'000'000},
+    {"dns", "maxTotal", +[](Config& c) -> std::uint32_t& { return c.dns.max_total; }, 1, 65'536},
+    {"dns", "resolvers", +[](Config& c) -> std::vector<IpPrefix>& { return c.dns.resolvers; }},
+    {"dns", "clusterRanges",
+     +[](Config& c) -> std::vector<IpPrefix>& { return c.dns.cluster_ranges; }},
+    {"dns", "learnPrivate", +[](Config& c) -> bool& { return c.dns.learn_private; }},
+    {"dns", "observe", +[](Config& c) -> bool& { return c.dns.observe; }},
+    {"dns", "lenient", +[](Config& c) -> bool& { return c.dns.lenient; }},
     {"dns", "minTtl", +[](Config& c) -> std::chrono::seconds& { return c.dns.min_ttl; }, 1,
      24 * kHour},
     {"dns", "grace", +[](Config& c) -> std::chrono::seconds& { return c.dns.grace; }, 1,
@@ -136,6 +160,18 @@ std::optional<T> bounded(YamlFields& fields, const Key& key) {
   return value;
 }
 
+} // namespace
+
+template <>
+struct YamlType<DnsName> {
+  static constexpr std::string_view kExpected = "a domain name such as cluster.local";
+  static std::optional<DnsName> read(const YamlScalar& scalar) {
+    return DnsName::from_text(scalar.text);
+  }
+};
+
+namespace {
+
 template <typename T>
 std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
   if constexpr (std::is_same_v<T, ByteCount>) {
@@ -143,7 +179,12 @@ std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
     return bytes ? std::optional(bytes->count) : std::nullopt;
   } else if constexpr (std::is_same_v<T, RedirectMode>) {
     return fields.choice<RedirectMode>(key.name, kRedirectModes);
-  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress>) {
+  } else if constexpr (std::is_same_v<T, DnsRefusal>) {
+    return fields.choice<DnsRefusal>(key.name, kRefusals);
+  } else if constexpr (std::is_same_v<T, std::vector<IpPrefix>>) {
+    return fields.list<IpPrefix>(key.name);
+  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress> ||
+                       std::is_same_v<T, bool> || std::is_same_v<T, DnsName>) {
     return fields.find<T>(key.name);
   } else {
     return bounded<T>(fields, key);
@@ -344,8 +385,16 @@ struct ValueText {
       return std::to_string(static_cast<int>(value));
     } else if constexpr (std::is_arithmetic_v<T>) {
       return std::to_string(value);
-    } else {
+    } else if constexpr (requires { value.count(); }) {
       return std::to_string(value.count());
+    } else if constexpr (std::is_same_v<T, DnsName>) {
+      return value.to_text();
+    } else {
+      std::string list;
+      for (const IpPrefix& prefix : value) {
+        list += (list.empty() ? "" : ", ") + prefix.to_string();
+      }
+      return list;
     }
   }
   template <typename T>

@@ -42,10 +42,12 @@ std::vector<admin::FqdnRow> AdminSource::fqdn() const {
     }
     const auto pod = names.find(learned.endpoint);
     rows.push_back({pod == names.end() ? "" : pod->second, std::move(name),
-                    learned.address.to_string(), learned.ttl, learned.expires});
+                    learned.address.to_string(), learned.ttl, learned.expires, learned.over});
   }
   return rows;
 }
+
+std::uint64_t AdminSource::fqdn_evicted() const { return x_fqdn_cache.evicted(); }
 
 admin::Readiness AdminSource::readiness() {
   if (auto reason = x_controller.not_ready(); !reason.empty()) {

@@ -3,9 +3,11 @@
 #include "policy-compiler/model/policy.h"
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
+#include "proxy/control/service_states.h"
 #include "proxy/control/view.h"
 #include "proxy/endpoint/file_source.h"
 #include "proxy/endpoint/local_addresses.h"
+#include "proxy/endpoint/resolv_conf.h"
 
 #include <algorithm>
 #include <ctime>
@@ -24,6 +26,7 @@ constexpr unsigned kTicksToExpire = 5;
 constexpr unsigned kTicksToLookAtSecrets = 5;
 constexpr unsigned kTicksToSettle = 300;
 constexpr std::size_t kMaxClusterFile = 64u << 20;
+constexpr const char* kResolvConf = "/etc/resolv.conf"; // the node's
 
 std::string parent_of(const std::string& path) {
   const auto parent = fs::path(path).parent_path();
@@ -113,7 +116,8 @@ void Controller::reload() {
 void Controller::publish_denial() {
   publish({nullptr, policy::compile({}, x_numbers, x_numbers),
            std::make_shared<endpoint::Registry>(std::vector<endpoint::Endpoint>{},
-                                                std::vector<policy::Program::Prefix>{})});
+                                                std::vector<policy::Program::Prefix>{}),
+           nullptr});
 }
 
 // Why not all of it could be; empty when all is in force.
@@ -196,7 +200,11 @@ Controller::Compiled Controller::compile() {
     input.identities.push_back({id, labels});
   }
   x_numbers.begin_compile();
-  Compiled compiled{std::move(shared_input), policy::compile(input, x_numbers, x_numbers), nullptr};
+  const auto resolv_conf = read_file(kResolvConf);
+  Compiled compiled{
+      std::move(shared_input), policy::compile(input, x_numbers, x_numbers), nullptr,
+      std::make_shared<endpoint::DnsScope>(
+          *x_cluster, x_config.dns, endpoint::parse_resolv_conf(resolv_conf ? *resolv_conf : ""))};
   for (const auto& diagnostic : compiled.result.diagnostics) {
     log::warning("{}", diagnostic.text());
   }
@@ -232,7 +240,10 @@ std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
 
 void Controller::publish(const Compiled& compiled) {
   const auto snapshot = std::make_shared<const endpoint::Snapshot>(
-      endpoint::Snapshot{compiled.result.program, compiled.registry, x_secrets.secrets()});
+      endpoint::Snapshot{.program = compiled.result.program,
+                         .registry = compiled.registry,
+                         .secrets = x_secrets.secrets(),
+                         .dns = compiled.dns});
   std::latch taken(static_cast<std::ptrdiff_t>(x_workers.size()));
   for (runtime::Worker* worker : x_workers) {
     worker->publish(snapshot, [&taken] { taken.count_down(); });
@@ -277,15 +288,27 @@ Result<void> Controller::apply(const Compiled& compiled) {
     state.rows = own_rows;
     states.push_back(std::move(state));
   }
-  const auto extended = x_fqdn_cache.extend(program);
+  auto extended = x_fqdn_cache.extend(program);
   if (!extended) {
     return extended;
   }
-  const auto applied = x_redirector.apply(identities, states);
+  // Policies first: a backend is known to them before it is chosen.
+  auto applied = x_redirector.apply(identities, states);
   if (!applied) {
     return applied;
   }
-  const auto reconciled = x_fqdn_cache.reconcile(program);
+  std::set<IpAddress> guarded;
+  for (const auto& state : states) {
+    if (state.ingress_enforced || state.held) {
+      guarded.insert(state.addresses.begin(), state.addresses.end());
+    }
+  }
+  auto services = x_redirector.set_services(service_states(
+      *x_cluster, [&guarded](const IpAddress& address) { return guarded.contains(address); }));
+  if (!services) {
+    return services;
+  }
+  auto reconciled = x_fqdn_cache.reconcile(program);
   if (!reconciled) {
     return reconciled;
   }

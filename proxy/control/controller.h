@@ -19,6 +19,7 @@
 #include "proxy/control/secret_store.h"
 #include "proxy/dns/fqdn_cache.h"
 #include "proxy/endpoint/cluster.h"
+#include "proxy/endpoint/dns_scope.h"
 #include "proxy/endpoint/identity.h"
 #include "proxy/runtime/worker.h"
 #include "redirect-bpf/user/redirector.h"
@@ -72,6 +73,7 @@ private:
     std::shared_ptr<const policy::CompileInput> input;
     policy::CompileResult result;
     std::shared_ptr<const endpoint::Registry> registry;
+    std::shared_ptr<const endpoint::DnsScope> dns;
   };
 
   void load_cluster();

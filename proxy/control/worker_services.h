@@ -26,10 +26,9 @@ namespace weir::control {
 class WorkerServices {
 public:
   // All references outlive it.
-  static Result<std::unique_ptr<WorkerServices>> open(runtime::Worker& worker,
-                                                      const config::Config& config,
-                                                      dns::FqdnCache& fqdn_cache,
-                                                      AccessLog& access_log);
+  static Result<std::unique_ptr<WorkerServices>>
+  open(runtime::Worker& worker, const config::Config& config, dns::FqdnCache& fqdn_cache,
+       AccessLog& access_log, redirect::Redirector& redirector);
 
   void start();
   // No new connections and queries; idle connections end, the others after their present request.
@@ -40,7 +39,7 @@ public:
 
 private:
   WorkerServices(runtime::Worker& worker, const config::Config& config, dns::FqdnCache& fqdn_cache,
-                 AccessLog& access_log);
+                 AccessLog& access_log, redirect::Redirector& redirector);
   [[nodiscard]] session::TcpHandlers handlers();
   Result<void> open_static(const config::StaticListener& listener);
   Result<void> open_transparent();

@@ -20,7 +20,7 @@ void Gate::spawn(asio::awaitable<void> coroutine) {
   }
   const auto signal = x_running.emplace(x_running.end());
   asio::co_spawn(x_context, std::move(coroutine),
-                 asio::bind_cancellation_slot(signal->slot(), [this, signal](std::exception_ptr e) {
+                 asio::bind_cancellation_slot(signal->slot(), [this, signal](const std::exception_ptr& e) {
                    x_running.erase(signal);
                    if (e) {
                      try {

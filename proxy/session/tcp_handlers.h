@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace weir::net {
@@ -25,8 +26,10 @@ namespace weir::session {
 class HttpJudge;
 struct TcpFlow {
   ClientAddr client;
-  OriginalDst destination;  // static listener: the fixed upstream
-  std::uint16_t port = 0;   // destination port as policy sees it
+  OriginalDst destination; // static listener: the fixed upstream
+  std::uint16_t port = 0;  // destination port as policy sees it
+  // Whom the client believes to talk to, where that is not `destination`: a service.
+  std::optional<SocketAddress> asked;
   bool transparent = false; // the upstream sees the client's own address
 };
 

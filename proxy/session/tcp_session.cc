@@ -118,7 +118,7 @@ asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket
     co_await HttpSession::serve(std::make_unique<HttpSession>(
         service.x_http, std::make_unique<net::SocketStream>(std::move(socket)),
         std::make_unique<GateJudge>(std::move(gate), flow, spoken == Spoken::kHttp),
-        service.connector_for(flow), default_host(flow.destination.value)));
+        service.connector_for(flow), default_host(flow.asked.value_or(flow.destination.value))));
     break;
   case Way::kDns:
     if (service.x_handlers.dns) {

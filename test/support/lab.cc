@@ -380,6 +380,7 @@ void Lab::write_endpoints() {
     text += "  " + name + ": {labels: {kubernetes.io/metadata.name: " + name + "}}\n";
   }
   text += std::string("nodes:\n  - {name: node-a, ips: [") + kNodeV4 + ", \"" + kNodeV6 + "\"]}\n";
+  text += "services: " + x_services + "\n";
   write_file(folder() / "endpoints.yaml.new", text);
   fs::rename(folder() / "endpoints.yaml.new", folder() / "endpoints.yaml");
 }

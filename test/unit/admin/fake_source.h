@@ -51,6 +51,7 @@ public:
   }
 
   std::shared_ptr<const admin::View> view() const override { return x_view; }
+  std::uint64_t fqdn_evicted() const override { return 3; }
   std::vector<admin::FqdnRow> fqdn() const override {
     const auto expiry = std::chrono::sys_days(std::chrono::year(2026) / 11 / 24);
     return {{"shop/client", "www.example.com.", "203.0.113.9", 300, expiry},
