@@ -39,7 +39,7 @@ build_packages=(g++ cmake ninja-build pkg-config ccache lld git ca-certificates
   libyaml-cpp-dev libre2-dev libcli11-dev libspdlog-dev libnghttp2-dev catch2 linux-libc-dev)
 test_packages=(iproute2 iputils-ping procps curl nginx-light dnsmasq-base bind9-dnsutils
   netcat-openbsd nghttp2-client nghttp2-server python3 shellcheck jq)
-bench_packages=(haproxy nftables wrk linux-perf)
+bench_packages=(haproxy nftables wrk linux-perf dnsperf dnsdist unbound)
 
 case $tier in
 run) packages=("${run_packages[@]}") ;;
