@@ -100,9 +100,9 @@ TEST_CASE("T: a hello of more than 16 KiB is read, of more than 64 KiB refused")
 
   ByteVector message = test::hello_message(parts);
   const std::size_t overhead = message.size() - 20000;
-  parts.extensions[0].second.resize(weir::weir::tls::kMaxClientHello - overhead);
+  parts.extensions[0].second.resize(weir::tls::kMaxClientHello - overhead);
   message = test::hello_message(parts);
-  REQUIRE(message.size() == weir::weir::tls::kMaxClientHello);
+  REQUIRE(message.size() == weir::tls::kMaxClientHello);
   CHECK(read(test::in_records(message)).server_name == "a.example");
 
   SECTION("one byte too long is refused as soon as its length is known") {
