@@ -86,15 +86,8 @@ Result<boost::json::object> AdminSource::trace(const admin::TraceQuestion& quest
   if (in_force.input == nullptr) {
     return invalid_error("nothing is in force yet");
   }
-  const auto learned = [&](policy::EndpointId endpoint, const IpAddress& address) {
-    std::uint64_t groups = 0;
-    const policy::EndpointPolicy* policy = in_force.program->find(endpoint);
-    for (const auto& entry : x_fqdn_cache.entries()) {
-      if (policy != nullptr && entry.endpoint == endpoint && entry.address == address) {
-        groups |= policy->fqdn_groups(entry.name);
-      }
-    }
-    return groups;
+  const auto learned = [this](policy::EndpointId endpoint, const IpAddress& address) {
+    return x_fqdn_cache.groups_of(endpoint, address);
   };
   return admin::trace(question, {*in_force.input, *in_force.program, *in_force.registry, learned});
 }

@@ -143,6 +143,29 @@ TEST_CASE("the FQDN cache shows what was learned, by pod") {
   CHECK(twin.out.find("has not learned it") != std::string::npos);
 }
 
+TEST_CASE("policy trace goes by an address that was learned as long as the kernel does") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  lab.policies().publish({{"egress.yaml", kFqdnEgress}});
+  lab.set_dns("{minTtl: 1s, grace: 1s}");
+  lab.start_weir();
+  const auto trace = [&] {
+    return lab.weirctl(
+        {"policy", "trace", "--from", "shop/client", "--to", kAllowedV4, "--port", "80/TCP"});
+  };
+  CHECK(trace().exit_code == 1);
+  CHECK(client.dig({std::string("@") + kDnsV4, "+short", kAllowedName}).exit_code == 0);
+  const Outcome open = trace();
+  INFO(open.text());
+  CHECK(open.exit_code == 0);
+  REQUIRE(eventually([&] { return !lab.admin_json("/fqdn/expired").as_array().empty(); },
+                     std::chrono::seconds(30)));
+  const Outcome over = trace();
+  INFO(over.text());
+  CHECK(over.exit_code == 1);
+}
+
 TEST_CASE("egressDeny.toFQDNs closes a name's addresses that another rule opens") {
   require_root();
   Lab lab;

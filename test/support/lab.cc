@@ -213,7 +213,8 @@ void PolicyFolder::publish(const std::map<std::string, std::string>& files) {
   }
 }
 
-HttpServer::HttpServer(const NetNs* where, fs::path folder, std::string name, std::uint16_t port)
+HttpServer::HttpServer(const NetNs* where, const fs::path& folder, const std::string& name,
+                       std::uint16_t port)
     : x_log(folder / "requests.log"), x_port(port),
       x_process(start_nginx(where, folder, name, port, x_log)) {}
 
@@ -395,7 +396,7 @@ void Lab::write_config() {
                  "}\nworkers: 2\nredirect: {mode: bpf, bpffs: " + bpffs().string() +
                  "}\nadmin: {address: \"127.0.0.1:" + std::to_string(kAdminPort) +
                  "\"}\nmetrics: {address: \"127.0.0.1:9932\"}\naccessLog: {path: " +
-                 in_folder("access.log") + ", format: json}\n");
+                 in_folder("access.log") + ", format: json}\ndns: " + x_dns_options + "\n");
 }
 
 void Lab::start_weir() {
