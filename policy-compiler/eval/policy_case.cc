@@ -1,7 +1,9 @@
 #include "policy-compiler/eval/policy_case.h"
 
 #include "policy-compiler/compile.h"
+#include "policy-compiler/eval/sequential_numbers.h"
 #include "policy-compiler/model/policy.h"
+#include "policy-compiler/model/protocol.h"
 #include "policy-compiler/runtime/compiled.h"
 
 #include <boost/json/array.hpp>
@@ -69,49 +71,10 @@ std::string text_of(const json::value& value) {
   return text != nullptr ? std::string(*text) : std::string();
 }
 
+// TCP where nothing is said.
 std::optional<std::uint8_t> protocol_number(std::string_view name) {
-  if (name == "TCP" || name.empty()) {
-    return IPPROTO_TCP;
-  }
-  if (name == "UDP") {
-    return IPPROTO_UDP;
-  }
-  if (name == "SCTP") {
-    return IPPROTO_SCTP;
-  }
-  if (name == "ICMP") {
-    return IPPROTO_ICMP;
-  }
-  if (name == "ICMPv6") {
-    return IPPROTO_ICMPV6;
-  }
-  return std::nullopt;
+  return name.empty() ? IPPROTO_TCP : protocol_of(name);
 }
-
-class CasePrefixes : public PrefixIdentities {
-public:
-  IdentityId identity_of(const IpPrefix& prefix) override {
-    return x_numbers.try_emplace(prefix, WEIR_IDENTITY_FIRST_PREFIX + x_numbers.size())
-        .first->second;
-  }
-
-private:
-  std::map<IpPrefix, IdentityId> x_numbers;
-};
-
-class CaseBits : public FqdnGroupBits {
-public:
-  std::optional<unsigned> bit_of(EndpointId endpoint, const std::string& group) override {
-    auto& bits = x_bits[endpoint];
-    if (!bits.contains(group) && bits.size() >= 64) {
-      return std::nullopt;
-    }
-    return bits.try_emplace(group, static_cast<unsigned>(bits.size())).first->second;
-  }
-
-private:
-  std::map<EndpointId, std::map<std::string, unsigned>> x_bits;
-};
 
 // Somebody that a flow can come from or go to.
 struct Party {
@@ -550,8 +513,8 @@ Result<json::object> answer_case(const json::value& policy_case) {
       }
     }
   }
-  CasePrefixes prefixes;
-  CaseBits bits;
+  SequentialPrefixes prefixes;
+  SequentialBits bits;
   const CompileResult compiled = compile(cluster.input, prefixes, bits);
   const Evaluation evaluation(cluster, *compiled.program);
   json::array flows;

@@ -53,8 +53,7 @@ Diagnostics lint(const LintInput& input) {
   lint_rules(specs, out);
   lint_selectors(specs, input.cluster, out);
   std::stable_sort(out.begin(), out.end(), [](const Diagnostic& a, const Diagnostic& b) {
-    return std::tie(a.location.file, a.location.line, a.location.column) <
-           std::tie(b.location.file, b.location.line, b.location.column);
+    return a.location < b.location;
   });
   return out;
 }

@@ -2,13 +2,16 @@
 
 #include "proxy/admin/stats.h"
 #include "proxy/admin/views.h"
+#include "proxy/base/check.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/log.h"
 
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <utility>
@@ -116,22 +119,20 @@ std::optional<std::string> unescaped(std::string_view text) {
 
 Reply trace_flow(const RouteContext& context, const Parameters& parameters) {
   TraceQuestion question;
-  const std::pair<std::string_view, std::string*> fields[] = {
-      {"from", &question.from},     {"to", &question.to},     {"port", &question.port},
-      {"method", &question.method}, {"path", &question.path}, {"host", &question.host},
-      {"dns", &question.dns},       {"sni", &question.sni}};
   for (const Parameter& one : parameters) {
     auto value = unescaped(one.value);
     if (!value) {
       return text("?" + std::string(one.name) + "= has a broken escape\n", 400);
     }
-    const auto* field = std::find_if(std::begin(fields), std::end(fields),
-                                     [&](const auto& known) { return known.first == one.name; });
-    if (field != std::end(fields)) {
-      *field->second = std::move(*value);
-    } else {
+    if (one.name == kTraceHeader) {
       question.headers.push_back(std::move(*value));
+      continue;
     }
+    const auto* parameter =
+        std::find_if(std::begin(kTraceParameters), std::end(kTraceParameters),
+                     [&](const TraceParameter& known) { return known.name == one.name; });
+    WEIR_CHECK(parameter != std::end(kTraceParameters)); // answer() lets no other through
+    question.*parameter->text = std::move(*value);
   }
   const auto answer = context.source.trace(question);
   return answer ? json(*answer) : text(answer.error().text() + "\n", 400);
@@ -151,8 +152,13 @@ struct Route {
   std::span<const std::string_view> asked_with = {}; // those that GET takes
 };
 
-constexpr std::string_view kTraceParameters[] = {"from", "to",     "port", "method", "path",
-                                                 "host", "header", "dns",  "sni"};
+constexpr auto kTraceAskedWith = [] {
+  std::array<std::string_view, std::size(kTraceParameters) + 1> names{};
+  std::transform(std::begin(kTraceParameters), std::end(kTraceParameters), names.begin(),
+                 [](const TraceParameter& one) { return one.name; });
+  names.back() = kTraceHeader;
+  return names;
+}();
 
 constexpr Route kRoutes[] = {
     {"/", "this list", false, help},
@@ -176,7 +182,7 @@ constexpr Route kRoutes[] = {
      trace_flow,
      nullptr,
      {},
-     kTraceParameters},
+     kTraceAskedWith},
     {"/quitquitquit", "drain, then end the process", false, nullptr, wish<&Source::quit>},
     {"/ready", "LIVE, or 503 and why not; asks every worker", true, ready},
     {"/readyz", "as /ready", true, ready},

@@ -1,6 +1,7 @@
 #include "proxy/admin/trace.h"
 
 #include "policy-compiler/explain/explain.h"
+#include "policy-compiler/model/protocol.h"
 #include "proxy/http/normalize.h"
 
 #include <boost/json/array.hpp>
@@ -37,19 +38,11 @@ Result<Port> parse_port(const std::string& text) {
   Port out;
   const auto [end, failed] =
       std::from_chars(number.data(), number.data() + number.size(), out.number);
-  static constexpr std::pair<std::string_view, std::uint8_t> kProtocols[] = {
-      {"TCP", IPPROTO_TCP},
-      {"UDP", IPPROTO_UDP},
-      {"SCTP", IPPROTO_SCTP},
-      {"ICMP", IPPROTO_ICMP},
-      {"ICMPv6", IPPROTO_ICMPV6}};
-  const auto* found = std::find_if(std::begin(kProtocols), std::end(kProtocols),
-                                   [&](const auto& one) { return one.first == protocol; });
-  if (failed != std::errc{} || end != number.data() + number.size() ||
-      found == std::end(kProtocols)) {
+  const auto known = policy::protocol_of(protocol);
+  if (failed != std::errc{} || end != number.data() + number.size() || !known) {
     return invalid_error("port " + text + ": must be a number and a protocol such as 80/TCP");
   }
-  out.protocol = found->second;
+  out.protocol = *known;
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace weir::admin {
@@ -23,12 +24,24 @@ struct TraceQuestion {
   std::vector<std::string> headers; // "Name: value"
 };
 
+// Its texts by the names of the query's parameters; kTraceHeader names each of `headers`.
+struct TraceParameter {
+  std::string_view name;
+  std::string TraceQuestion::* text;
+};
+inline constexpr TraceParameter kTraceParameters[] = {
+    {"from", &TraceQuestion::from}, {"to", &TraceQuestion::to},
+    {"port", &TraceQuestion::port}, {"method", &TraceQuestion::method},
+    {"path", &TraceQuestion::path}, {"host", &TraceQuestion::host},
+    {"dns", &TraceQuestion::dns},   {"sni", &TraceQuestion::sni}};
+inline constexpr std::string_view kTraceHeader = "header";
+
 // What is asked; references outlive the call.
 struct TraceWorld {
   const policy::CompileInput& input;
   const policy::Program& program; // compiled from `input`
   const endpoint::Registry& registry;
-  // FQDN groups of the names that the pod learned the address for; may be empty.
+  // FQDN groups that the address is open for to the pod; may be empty.
   std::function<std::uint64_t(policy::EndpointId, const IpAddress&)> learned;
 };
 

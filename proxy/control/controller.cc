@@ -1,10 +1,12 @@
 #include "proxy/control/controller.h"
 
 #include "policy-compiler/model/policy.h"
+#include "proxy/base/boot_clock.h"
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
 #include "proxy/control/service_states.h"
 #include "proxy/control/view.h"
+#include "proxy/endpoint/cluster_input.h"
 #include "proxy/endpoint/file_source.h"
 #include "proxy/endpoint/local_addresses.h"
 #include "proxy/endpoint/resolv_conf.h"
@@ -174,31 +176,9 @@ Controller::Compiled Controller::compile() {
   input.revision = ++x_revision;
   input.policies = x_policies.policies();
   input.header_secrets = x_secrets.header_values();
-  std::vector<endpoint::Endpoint> endpoints;
-  std::map<policy::IdentityId, policy::Labels> identities;
-  for (const auto& pod : x_cluster->pods) {
-    endpoint::Endpoint made;
-    made.endpoint_namespace = pod.pod_namespace;
-    made.name = pod.name;
-    made.labels = endpoint::identity_labels(pod, *x_cluster);
-    made.id = x_numbers.endpoint_id(made.full_name());
-    made.identity = x_numbers.identity_of(made.labels);
-    made.addresses = pod.addresses;
-    made.interface = pod.interface;
-    made.named_ports = pod.named_ports;
-    if (x_policies.loaded() && judged_here(made)) {
-      input.endpoints.push_back(
-          {made.id, made.identity, made.endpoint_namespace, made.name, made.named_ports});
-    }
-    for (const auto& port : made.named_ports) {
-      input.peer_ports.emplace(made.identity, port);
-    }
-    identities.emplace(made.identity, made.labels);
-    endpoints.push_back(std::move(made));
-  }
-  for (auto& [id, labels] : identities) {
-    input.identities.push_back({id, labels});
-  }
+  auto endpoints = endpoint::add_pods(
+      *x_cluster, x_numbers,
+      [this](const auto& pod) { return x_policies.loaded() && judged_here(pod); }, input);
   x_numbers.begin_compile();
   const auto resolv_conf = read_file(kResolvConf);
   Compiled compiled{
@@ -224,14 +204,7 @@ bool Controller::judged_here(const endpoint::Endpoint& known) const {
 }
 
 std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
-  std::vector<policy::Program::Prefix> prefixes;
-  for (const auto& node : x_cluster->nodes) {
-    const bool here = node.name == x_config.node.name;
-    for (const auto& address : node.addresses) {
-      prefixes.push_back(
-          {IpPrefix::host(address), here ? WEIR_IDENTITY_HOST : WEIR_IDENTITY_REMOTE_NODE});
-    }
-  }
+  auto prefixes = endpoint::node_prefixes(*x_cluster, x_config.node.name);
   for (const auto& address : x_local_addresses) {
     prefixes.push_back({IpPrefix::host(address), WEIR_IDENTITY_HOST});
   }
@@ -324,7 +297,7 @@ void Controller::settle_strays() {
   for (const auto& entry : x_fqdn_cache.entries()) {
     known.emplace(entry.endpoint, entry.address);
   }
-  const std::uint64_t now_ns = dns::boottime_ns();
+  const std::uint64_t now_ns = boottime_ns();
   for (redirect::LearnedAddress stray : x_redirector.list_learned()) {
     if (known.contains({stray.endpoint, stray.address})) {
       continue;

@@ -22,10 +22,6 @@ struct Options {
   std::string endpoints;
 };
 
-bool is_before(const policy::Location& a, const policy::Location& b) {
-  return std::tie(a.file, a.line, a.column) < std::tie(b.file, b.line, b.column);
-}
-
 // What the parser says of each file, then what lint() says of all policies together.
 Result<policy::Diagnostics> findings(const Options& options,
                                      std::map<std::string, std::string>& sources) {
@@ -59,7 +55,7 @@ Result<policy::Diagnostics> findings(const Options& options,
   const auto found = policy::lint(input);
   all.insert(all.end(), found.begin(), found.end());
   std::stable_sort(all.begin(), all.end(),
-                   [](const auto& a, const auto& b) { return is_before(a.location, b.location); });
+                   [](const auto& a, const auto& b) { return a.location < b.location; });
   return all;
 }
 

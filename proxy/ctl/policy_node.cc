@@ -3,10 +3,10 @@
 #include "proxy/base/file.h"
 #include "proxy/ctl/policy_files.h"
 #include "proxy/ctl/table.h"
+#include "proxy/endpoint/cluster_input.h"
 #include "proxy/endpoint/file_source.h"
 
 #include <cstdio>
-#include <map>
 
 namespace weir::ctl {
 namespace {
@@ -54,35 +54,9 @@ Result<std::vector<policy::Program::Prefix>> read_cluster(const std::string& fil
     }
     return invalid_error(errors);
   }
-  std::map<policy::IdentityId, policy::Labels> identities;
-  for (const auto& pod : loaded.cluster->pods) {
-    endpoint::Endpoint made;
-    made.endpoint_namespace = pod.pod_namespace;
-    made.name = pod.name;
-    made.labels = endpoint::identity_labels(pod, *loaded.cluster);
-    made.id = node.numbers.endpoint_id(made.full_name());
-    made.identity = node.numbers.identity_of(made.labels);
-    made.addresses = pod.addresses;
-    made.named_ports = pod.named_ports;
-    node.input.endpoints.push_back(
-        {made.id, made.identity, made.endpoint_namespace, made.name, made.named_ports});
-    for (const auto& port : made.named_ports) {
-      node.input.peer_ports.emplace(made.identity, port);
-    }
-    identities.emplace(made.identity, made.labels);
-    pods.push_back(std::move(made));
-  }
-  for (auto& [id, labels] : identities) {
-    node.input.identities.push_back({id, labels});
-  }
-  std::vector<policy::Program::Prefix> prefixes;
-  for (const auto& one : loaded.cluster->nodes) {
-    for (const auto& address : one.addresses) {
-      prefixes.push_back({IpPrefix::host(address),
-                          one.name == node_name ? WEIR_IDENTITY_HOST : WEIR_IDENTITY_REMOTE_NODE});
-    }
-  }
-  return prefixes;
+  pods = endpoint::add_pods(
+      *loaded.cluster, node.numbers, [](const auto& /*pod*/) { return true; }, node.input);
+  return endpoint::node_prefixes(*loaded.cluster, node_name);
 }
 
 Result<void> load_policy_node(const std::vector<std::string>& policies,

@@ -6,24 +6,9 @@
 
 namespace weir::ctl {
 
-std::string_view severity_name(policy::Severity severity) {
-  switch (severity) {
-  case policy::Severity::kError:
-    return "error";
-  case policy::Severity::kWarning:
-    return "warning";
-  case policy::Severity::kNote:
-    return "note";
-  }
-  return "error";
-}
-
 void print_diagnostic(const policy::Diagnostic& one, std::string_view source) {
-  std::string text = one.location.file;
-  if (one.location.line > 0) {
-    text += ":" + std::to_string(one.location.line) + ":" + std::to_string(one.location.column);
-  }
-  text += ": " + std::string(severity_name(one.severity)) + ": " + one.message;
+  std::string text = one.location.text() + ": " + std::string(policy::severity_name(one.severity)) +
+                     ": " + one.message;
   if (!one.code.empty() && one.severity != policy::Severity::kError) {
     text += " [" + one.code + "]";
   }
@@ -35,7 +20,7 @@ void print_diagnostic(const policy::Diagnostic& one, std::string_view source) {
 }
 
 boost::json::object diagnostic_json(const policy::Diagnostic& one) {
-  return {{"severity", severity_name(one.severity)},
+  return {{"severity", policy::severity_name(one.severity)},
           {"line", one.location.line},
           {"column", one.location.column},
           {"message", one.message},

@@ -5,12 +5,10 @@
 
 #include <boost/json/object.hpp>
 
-#include <string>
 #include <string_view>
 
 namespace weir::ctl {
 
-[[nodiscard]] std::string_view severity_name(policy::Severity severity);
 // "file:line:column: error: message", the line with a caret, the hint.
 void print_diagnostic(const policy::Diagnostic& one, std::string_view source);
 [[nodiscard]] boost::json::object diagnostic_json(const policy::Diagnostic& one);

@@ -92,22 +92,17 @@ std::string escaped(std::string_view text) {
 // GET /policies/trace of the running proxy.
 std::string target_of(const admin::TraceQuestion& question) {
   std::string out = "/policies/trace";
-  const auto add = [&](const char* name, const std::string& value) {
+  const auto add = [&](std::string_view name, const std::string& value) {
     if (!value.empty()) {
       out += (out.find('?') == std::string::npos ? "?" : "&") + std::string(name) + "=" +
              escaped(value);
     }
   };
-  add("from", question.from);
-  add("to", question.to);
-  add("port", question.port);
-  add("method", question.method);
-  add("path", question.path);
-  add("host", question.host);
-  add("dns", question.dns);
-  add("sni", question.sni);
+  for (const auto& [name, text] : admin::kTraceParameters) {
+    add(name, question.*text);
+  }
   for (const std::string& header : question.headers) {
-    add("header", header);
+    add(admin::kTraceHeader, header);
   }
   return out;
 }

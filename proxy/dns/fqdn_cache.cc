@@ -5,8 +5,6 @@
 #include "proxy/dns/learned_names.h"
 #include "proxy/dns/state_file.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <atomic>
 #include <iterator>
@@ -26,13 +24,6 @@ std::uint64_t nanoseconds(std::chrono::seconds seconds) {
 }
 
 } // namespace
-
-std::uint64_t boottime_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 struct FqdnCache::Shard {
   mutable std::mutex mutex;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "policy-compiler/runtime/program.h"
+#include "proxy/base/boot_clock.h"
 #include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/result.h"
@@ -29,8 +30,6 @@
 namespace weir::dns {
 
 class LearnedNames;
-
-[[nodiscard]] std::uint64_t boottime_ns(); // CLOCK_BOOTTIME, the clock of the BPF maps
 
 struct FqdnCacheOptions {
   std::chrono::seconds min_ttl{60};

@@ -97,7 +97,8 @@ private:
 };
 
 DnsService::DnsService(runtime::Worker& worker, AccessLog& access_log, DnsOptions options)
-    : x_worker(worker), x_access_log(access_log), x_options(options), x_scratch(dns::kMaxMessage),
+    : x_worker(worker), x_access_log(access_log), x_options(std::move(options)),
+      x_scratch(dns::kMaxMessage),
       x_udp(worker.context(), worker.metrics(), x_ids, x_scratch,
             {x_options.upstream_sockets, x_options.all_upstream_sockets}),
       x_timer(worker.context()) {}
@@ -149,12 +150,15 @@ DnsService::Taken DnsService::take(const DnsOrigin& origin, dns::BytesView messa
     x_watched = true;
     x_worker.gate().spawn(watch());
   }
-  DnsUpstream& upstream = origin.tcp != nullptr ? *origin.tcp : x_udp;
-  if (!upstream.ask(ask)) {
+  if (!upstream_of(origin).ask(ask)) {
     failed(ask, kUpstreamUnreachable);
     return Taken::kAnswered;
   }
   return Taken::kPending;
+}
+
+DnsUpstream& DnsService::upstream_of(const DnsOrigin& origin) {
+  return origin.tcp != nullptr ? *origin.tcp : x_udp;
 }
 
 bool DnsService::has_room_for(const IpAddress& client) const {
@@ -202,7 +206,7 @@ void DnsService::forget(const DnsClient& client) {
   for (auto at = x_asks.begin(); at != x_asks.end();) {
     Ask& ask = *at++;
     if (&ask.origin.client == &client) {
-      (ask.origin.tcp != nullptr ? *ask.origin.tcp : x_udp).withdraw(ask, false);
+      upstream_of(ask.origin).withdraw(ask, false);
       end(ask);
     }
   }
@@ -229,7 +233,7 @@ asio::awaitable<void> DnsService::watch() {
     const Clock::time_point now = Clock::now();
     while (!x_asks.empty() && x_asks.front().started + x_options.upstream_timeout <= now) {
       Ask& ask = x_asks.front();
-      (ask.origin.tcp != nullptr ? *ask.origin.tcp : x_udp).withdraw(ask, true);
+      upstream_of(ask.origin).withdraw(ask, true);
       failed(ask, kUpstreamTimeout);
     }
     if (now - swept >= kHouseKeeping) {
@@ -242,7 +246,7 @@ asio::awaitable<void> DnsService::watch() {
     // Clients ask again, and find the next process.
     while (!x_asks.empty()) {
       Ask& ask = x_asks.front();
-      (ask.origin.tcp != nullptr ? *ask.origin.tcp : x_udp).withdraw(ask, false);
+      upstream_of(ask.origin).withdraw(ask, false);
       ask.origin.client.send(ask.origin.asked, ask.flow.client.value, {});
       end(ask);
     }

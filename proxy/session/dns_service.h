@@ -102,6 +102,7 @@ private:
     std::string_view reason;
   };
 
+  [[nodiscard]] DnsUpstream& upstream_of(const DnsOrigin& origin);
   [[nodiscard]] bool has_room_for(const IpAddress& client) const;
   void answered(Ask& ask, std::span<std::uint8_t> answer);
   void failed(Ask& ask, std::string_view why);

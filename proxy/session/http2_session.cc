@@ -1,5 +1,6 @@
 #include "proxy/session/http2_session.h"
 
+#include "proxy/net/linger.h"
 #include "proxy/session/connect_failure.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -18,10 +19,6 @@ namespace {
 constexpr std::size_t kEnough = 64 * 1024;
 constexpr std::chrono::milliseconds kBusyTick{250};
 constexpr std::chrono::milliseconds kIdleTick{1000};
-// After the last word, so long and so much is read before closing: with bytes unread the kernel
-// would reset the connection, and the client could lose the GOAWAY that says why.
-constexpr std::chrono::seconds kLingerTime{1};
-constexpr std::size_t kLingerBytes = 256 * 1024;
 
 std::span<const std::uint8_t> bytes_of(const char* data, std::size_t size) {
   return {reinterpret_cast<const std::uint8_t*>(data), size};
@@ -83,8 +80,10 @@ asio::awaitable<void> Http2Session::serve(std::unique_ptr<Http2Session> session)
     self.close_upstream(pipe);
   }
   if (orderly) {
-    self.expire_after(kLingerTime);
-    co_await self.linger();
+    self.expire_after(net::kLingerTime);
+    const runtime::BufferPool::Block block = self.x_service.pool.acquire();
+    co_await net::linger_close(*self.x_client.stream,
+                               {block.get(), self.x_service.pool.block_size()}, self.x_lingered);
   } else if (left_quietly) {
     self.x_client.stream->close();
   } else {
@@ -135,21 +134,6 @@ asio::awaitable<void> Http2Session::read_client() {
 
 bool Http2Session::client_done() const {
   return !x_client.broken && x_bridge.finished() && x_client.sent == x_client.out.size();
-}
-
-asio::awaitable<void> Http2Session::linger() {
-  net::Stream& stream = *x_client.stream;
-  stream.shutdown_write();
-  const runtime::BufferPool::Block block = x_service.pool.acquire();
-  for (std::size_t seen = 0; seen < kLingerBytes;) {
-    const net::IoResult read =
-        co_await stream.read_some({block.get(), x_service.pool.block_size()});
-    if (read.error) {
-      break;
-    }
-    seen += read.bytes;
-  }
-  stream.close();
 }
 
 void Http2Session::dial(Http2Upstream& upstream) {
@@ -324,7 +308,8 @@ void Http2Session::sweep_upstreams() {
 
 void Http2Session::on_deadline() {
   if (x_ended) {
-    x_client.stream->cancel(); // has lingered long enough
+    x_lingered = true; // long enough
+    x_client.stream->cancel();
     return;
   }
   const auto now = x_service.watchdog.now();

@@ -1,5 +1,6 @@
 #include "proxy/session/tls_intercept.h"
 
+#include "proxy/net/linger.h"
 #include "proxy/net/socket_stream.h"
 #include "proxy/session/gate_judge.h"
 #include "proxy/tls/client_hello.h"
@@ -22,9 +23,6 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr std::uint8_t kHandshakeRecord = 22; // first byte of a TLS connection (RFC 8446 §5.1)
-// As in tls_session.cc: so long and so much is read after an alert, lest it be lost.
-constexpr std::chrono::seconds kLingerTime{1};
-constexpr std::size_t kLingerBytes = 256 * 1024;
 
 // Judges by the gate, and holds requests to the name that the connection is about.
 class RouteJudge final : public HttpJudge {
@@ -290,21 +288,16 @@ asio::awaitable<void> Interception::end_with_alert(tls::Alert alert) {
   const auto bytes = tls::alert_record(alert);
   net::Gather gather{{reinterpret_cast<const char*>(bytes.data()), bytes.size()}};
   net::ErrorCode error;
-  expire_after(kLingerTime);
+  expire_after(net::kLingerTime);
   if (!net::write_now(*x_client, gather, error)) {
     error = co_await net::write_rest(*x_client, gather);
   }
-  if (!error) {
-    x_client->shutdown_write();
-    const runtime::BufferPool::Block block = x_http.pool.acquire();
-    std::size_t dropped = 0;
-    net::IoResult read;
-    while (!read.error && !x_timed_out && dropped < kLingerBytes) {
-      read = co_await x_client->read_some({block.get(), x_http.pool.block_size()});
-      dropped += read.bytes;
-    }
+  if (error) {
+    x_client->close();
+    co_return;
   }
-  x_client->close();
+  const runtime::BufferPool::Block block = x_http.pool.acquire();
+  co_await net::linger_close(*x_client, {block.get(), x_http.pool.block_size()}, x_timed_out);
 }
 
 void Interception::record(AccessVerdict verdict, std::string_view reason) {

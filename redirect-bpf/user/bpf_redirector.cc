@@ -18,12 +18,6 @@ namespace {
 
 weir_addr abi_address(const IpAddress::Bytes& bytes) { return to_abi(IpAddress(bytes)); }
 
-IpAddress::Bytes bytes_of(const weir_addr& address) {
-  IpAddress::Bytes bytes;
-  std::memcpy(bytes.data(), address.bytes, bytes.size());
-  return bytes;
-}
-
 std::uint16_t flags_of(const EndpointState& endpoint) {
   return static_cast<std::uint16_t>(
       (endpoint.ingress_enforced ? WEIR_ENDPOINT_INGRESS_ENFORCED : 0u) |
@@ -99,7 +93,7 @@ Result<void> BpfRedirector::adopt() {
   for (const weir_addr& address : list_keys<weir_addr>(maps.endpoints)) {
     weir_endpoint endpoint{};
     if (bpf_map_lookup_elem(maps.endpoints, &address, &endpoint) == 0) {
-      x_endpoints[bytes_of(address)] = endpoint;
+      x_endpoints[from_abi(address).bytes()] = endpoint;
     }
   }
   auto take = [](void* self, void* data, std::size_t size) {

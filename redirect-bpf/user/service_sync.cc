@@ -1,5 +1,6 @@
 #include "redirect-bpf/user/service_sync.h"
 
+#include "proxy/base/boot_clock.h"
 #include "redirect-bpf/bpf/decide.h"
 #include "redirect-bpf/user/map_sync.h"
 
@@ -9,7 +10,6 @@
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <iterator>
 
 namespace weir::redirect {
@@ -83,10 +83,7 @@ void ServiceSync::remove_sets_except(const std::set<std::uint32_t>& kept) {
 // The address entries of services with flows that are not over.
 std::set<ServiceSync::Key> ServiceSync::called_addresses() const {
   std::set<Key> called;
-  timespec time{};
-  ::clock_gettime(CLOCK_BOOTTIME, &time);
-  const auto now = static_cast<std::uint64_t>(time.tv_sec) * WEIR_SECOND_NS +
-                   static_cast<std::uint64_t>(time.tv_nsec);
+  const std::uint64_t now = boottime_ns();
   for (const weir_translation_key& key : list_keys<weir_translation_key>(x_maps.translations)) {
     weir_translation value{};
     if (key.kind == WEIR_TO_BACKEND &&
@@ -213,10 +210,7 @@ std::optional<SocketAddress> ServiceSync::backend_of(const SocketAddress& client
   if (bpf_map_lookup_elem(x_maps.translations, &key, &value) != 0) {
     return std::nullopt;
   }
-  IpAddress::Bytes bytes;
-  std::copy(std::begin(value.other.address.bytes), std::end(value.other.address.bytes),
-            bytes.begin());
-  return SocketAddress{IpAddress(bytes), ntohs(value.other.port_be)};
+  return SocketAddress{from_abi(value.other.address), ntohs(value.other.port_be)};
 }
 
 } // namespace weir::redirect

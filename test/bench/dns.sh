@@ -14,51 +14,26 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-rounds=5 seconds=3 bin=
-while [[ $# -gt 0 ]]; do
-  case $1 in
-  --rounds) rounds=$2 ;;
-  --seconds) seconds=$2 ;;
-  --bin) bin=$2 ;;
-  *)
-    sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"
-    exit 2
-    ;;
-  esac
-  shift 2
-done
-if [[ $(id -u) -ne 0 ]]; then
-  echo "dns.sh: needs root" >&2
-  exit 2
-fi
-test/tools/setup.sh bench
-if [[ -z $bin ]]; then
-  cmake --preset release >/dev/null
-  cmake --build --preset release --target weir-proxy
-  bin=build/release/bin
-fi
-bin=$(cd "$bin" && pwd)
+# shellcheck source=common.sh
+source test/bench/common.sh
 
-dir=$(mktemp -d /tmp/weir-bench-XXXXXX)
+rounds=5 seconds=3 bin=
+take_options "rounds seconds bin" "$@"
+need_root
+prepare
+
 netns=weir-bench-dns-$$
-declare -A pids=() addresses=([direct]=127.0.0.2 [weir]=127.0.0.1 [dnsdist]=127.0.0.3
+declare -A pid_of=() addresses=([direct]=127.0.0.2 [weir]=127.0.0.1 [dnsdist]=127.0.0.3
   [dnsmasq]=127.0.0.4 [unbound]=127.0.0.5)
-clean_up() {
-  local pid
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-  ip netns delete "$netns" 2>/dev/null || true
-  rm -rf "$dir"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
+also_clean_up() { ip netns delete "$netns" 2>/dev/null || true; }
 
 # start NAME COMMAND…: nsenter becomes the command, so that the pid is its own.
 start() {
   local name=$1
   shift
   nsenter --net="/run/netns/$netns" "$@" >"$dir/$name.log" 2>&1 &
-  pids[$name]=$!
+  pid_of[$name]=$!
+  pids+=($!)
 }
 ip netns add "$netns"
 ip -n "$netns" link set lo up
@@ -127,14 +102,13 @@ ask() {
   nsenter --net="/run/netns/$netns" dnsperf -s "${addresses[$1]}" -d "$dir/queries" -c 8 -q 100 \
     -l "$2" 2>&1
 }
-cpu_ticks() { awk '{print $14 + $15}' "/proc/${pids[$1]}/stat"; }
 
 modes=(direct weir dnsdist dnsmasq unbound)
 for mode in "${modes[@]}"; do
   for ((try = 0; ; ++try)); do
     ask "$mode" 1 | grep -q 'NOERROR' && break
     if ((try == 20)); then
-      echo "dns.sh: $mode gives no answer" >&2
+      complain "$mode gives no answer"
       tail -n 5 "$dir/$mode.log" >&2
       exit 1
     fi
@@ -143,9 +117,9 @@ done
 for ((round = 1; round <= rounds; ++round)); do
   echo "round $round of $rounds" >&2
   for mode in "${modes[@]}"; do
-    before=$(cpu_ticks "$mode")
+    before=$(ticks "${pid_of[$mode]}")
     ask "$mode" "$seconds" >"$dir/result"
-    after=$(cpu_ticks "$mode")
+    after=$(ticks "${pid_of[$mode]}")
     awk -v mode="$mode" -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" '
       /Queries completed/ { completed = $3 }
       /Queries lost/ { lost = $3 }

@@ -1,6 +1,7 @@
 // What policies cost: reading, compiling and putting into kernel maps at growing sizes; one policy
 // changed; verdicts a second at L7. Prints tables; policy.sh runs it.
 #include "policy-compiler/compile.h"
+#include "policy-compiler/eval/sequential_numbers.h"
 #include "redirect-bpf/user/map_sync.h"
 
 #include <netinet/in.h>
@@ -32,27 +33,6 @@ double milliseconds(const std::function<void()>& work) {
   work();
   return (seconds_used() - start) * 1e3;
 }
-
-class Numbers : public PrefixIdentities, public FqdnGroupBits {
-public:
-  IdentityId identity_of(const IpPrefix& prefix) override {
-    return x_prefixes
-        .try_emplace(prefix,
-                     static_cast<IdentityId>(WEIR_IDENTITY_FIRST_PREFIX + x_prefixes.size()))
-        .first->second;
-  }
-  std::optional<unsigned> bit_of(EndpointId endpoint, const std::string& group) override {
-    auto& bits = x_bits[endpoint];
-    if (bits.size() >= 64 && !bits.contains(group)) {
-      return std::nullopt;
-    }
-    return bits.try_emplace(group, static_cast<unsigned>(bits.size())).first->second;
-  }
-
-private:
-  std::map<IpPrefix, IdentityId> x_prefixes;
-  std::map<EndpointId, std::map<std::string, unsigned>> x_bits;
-};
 
 struct Size {
   std::size_t policies, endpoints, identities;
@@ -148,9 +128,10 @@ void measure(const Size& size, bool maps) {
       input.policies.push_back(parse_policies("p.yaml", text).front().policy);
     }
   });
-  Numbers numbers;
+  SequentialPrefixes prefixes;
+  SequentialBits bits;
   CompileResult result;
-  const double full = milliseconds([&] { result = compile(input, numbers, numbers); });
+  const double full = milliseconds([&] { result = compile(input, prefixes, bits); });
   Tries tries;
   const double synced = maps ? milliseconds([&] { sync(input, *result.program, tries); }) : 0.0;
   std::size_t rows = 0;
@@ -165,7 +146,7 @@ void measure(const Size& size, bool maps) {
                                                           "  egress:\n  - toEntities: [world]\n")
                                  .front()
                                  .policy;
-    result = compile(input, numbers, numbers);
+    result = compile(input, prefixes, bits);
     if (maps) {
       built = sync(input, *result.program, tries);
     }
@@ -189,8 +170,9 @@ void verdicts(const char* name, const std::function<std::string(int)>& path,
     paths.push_back(asked(i));
   }
   input.policies.push_back(parse_policies("p.yaml", text).front().policy);
-  Numbers numbers;
-  const CompileResult result = compile(input, numbers, numbers);
+  SequentialPrefixes prefixes;
+  SequentialBits bits;
+  const CompileResult result = compile(input, prefixes, bits);
   const FlowDecision flow = result.program->find(1)->decide(
       {Direction::kIngress, WEIR_IDENTITY_FIRST_POD + 1, IPPROTO_TCP, 80, 0});
   std::size_t asked_count = 0, allowed = 0;

@@ -17,26 +17,6 @@
 using namespace weir;
 using namespace weir::test;
 
-namespace {
-
-constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kAck = 0x10, kUrg = 0x20;
-constexpr auto kIngress = WEIR_ENDPOINT_INGRESS_ENFORCED;
-constexpr auto kEgress = WEIR_ENDPOINT_EGRESS_ENFORCED;
-
-using Rows = std::vector<redirect::PolicyRow>;
-
-PacketBuilder tcp(std::string_view from, std::string_view to, std::uint16_t source_port,
-                  std::uint16_t port, std::uint8_t flags) {
-  return PacketBuilder(from, to).tcp(source_port, port, flags);
-}
-
-PacketBuilder udp(std::string_view from, std::string_view to, std::uint16_t source_port,
-                  std::uint16_t port) {
-  return PacketBuilder(from, to).udp(source_port, port);
-}
-
-} // namespace
-
 TEST_CASE("N2: IPv4 source routes are dropped, wherever they stand among the options") {
   require_root();
   DataPath path;

@@ -1,3 +1,4 @@
+#include "proxy/base/boot_clock.h"
 #include "redirect-bpf/abi/weir_abi.h"
 #include "test/bpf/data_path.h"
 #include "test/bpf/judge_cases.h"
@@ -11,22 +12,8 @@ using namespace weir::test;
 
 namespace {
 
-constexpr std::uint8_t kSyn = 0x02, kAck = 0x10, kSynAck = 0x12;
-constexpr auto kIngress = WEIR_ENDPOINT_INGRESS_ENFORCED;
-constexpr auto kEgress = WEIR_ENDPOINT_EGRESS_ENFORCED;
+constexpr std::uint8_t kSynAck = kSyn | kAck;
 constexpr std::uint64_t kFar = ~0ull;
-
-using Rows = std::vector<redirect::PolicyRow>;
-
-PacketBuilder tcp(std::string_view from, std::string_view to, std::uint16_t source_port,
-                  std::uint16_t port, std::uint8_t flags) {
-  return PacketBuilder(from, to).tcp(source_port, port, flags);
-}
-
-PacketBuilder udp(std::string_view from, std::string_view to, std::uint16_t source_port,
-                  std::uint16_t port) {
-  return PacketBuilder(from, to).udp(source_port, port);
-}
 
 } // namespace
 
@@ -355,7 +342,7 @@ TEST_CASE("an expired address opens no new flow, and flows that it opened live o
   for (const Family& family : kFamilies) {
     path.learn(kA, family.world, 1, kFar);
     CHECK(path.from_pod(tcp(family.a, family.world, 1, 443, kSyn)).action == kNext);
-    path.learn(kA, family.world, 1, boot_time_ns() - 1);
+    path.learn(kA, family.world, 1, boottime_ns() - 1);
     CHECK(path.from_pod(tcp(family.a, family.world, 1, 443, kAck)).action == kNext);
     path.change_policy(kA, kEgress, Rows{learned});
     CHECK(path.from_pod(tcp(family.a, family.world, 1, 443, kAck)).action == kNext);

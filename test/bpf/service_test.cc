@@ -1,5 +1,6 @@
 // Services with real connections between namespaces. Every service address is unreachable but for
 // weir's translation, or leads elsewhere by an iptables rule that must not be met.
+#include "test/bpf/policy_rows.h"
 #include "test/bpf/small_node.h"
 
 #include <arpa/inet.h>
@@ -28,19 +29,6 @@ struct ServiceAddresses {
 };
 constexpr ServiceAddresses kServices[] = {{kAddresses[0], "10.96.0.20"},
                                           {kAddresses[1], "fd00:96::20"}};
-
-PolicyRow row(weir_direction direction, std::uint32_t identity, std::uint8_t protocol,
-              std::uint16_t port, weir_verdict verdict) {
-  PolicyRow row{};
-  row.key = {.prefix_length = WEIR_POLICY_PREFIX_FULL,
-             .identity = identity,
-             .direction = static_cast<std::uint8_t>(direction),
-             .protocol = protocol,
-             .port_be = htons(port)};
-  row.entry.verdict = static_cast<std::uint8_t>(verdict);
-  row.entry.rule = 1;
-  return row;
-}
 
 ServiceState service(std::string_view address, std::uint16_t port, std::uint8_t protocol,
                      std::vector<SocketAddress> backends) {

@@ -3,6 +3,7 @@
 // texts anew; read them before they are committed.
 #include "policy-compiler/compile.h"
 #include "policy-compiler/lint/lint.h"
+#include "proxy/base/file.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -10,7 +11,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 namespace {
 
@@ -18,16 +18,12 @@ using namespace weir::policy;
 
 const std::filesystem::path kFolder = std::filesystem::path(WEIR_POLICY_CASES) / "diagnostics";
 
-std::string read(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
 // All that `weirctl policy lint` has to say, a line each, the code behind it.
 std::string told(const std::filesystem::path& path) {
   LintInput input;
   Diagnostics all;
-  for (const ParsedDocument& document : parse_policies(path.filename().string(), read(path))) {
+  for (const ParsedDocument& document :
+       parse_policies(path.filename().string(), weir::read_file(path.string()).value())) {
     all.insert(all.end(), document.diagnostics.begin(), document.diagnostics.end());
     if (document.policy) {
       input.policies.push_back(document.policy);
@@ -58,7 +54,7 @@ TEST_CASE("mistakes that users make are told as they should be", "[policy]") {
       std::ofstream(expected) << text;
     }
     INFO(entry.path().filename().string());
-    CHECK(text == read(expected));
+    CHECK(text == weir::read_file(expected.string()).value());
   }
   CHECK(mistakes >= 60);
 }

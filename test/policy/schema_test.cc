@@ -4,6 +4,7 @@
 #include "policy-compiler/compile.h"
 #include "policy-compiler/parse/yaml_reader.h"
 #include "policy-compiler/schema/schema.h"
+#include "proxy/base/file.h"
 
 #include <boost/json.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -11,8 +12,6 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 namespace {
 
@@ -20,11 +19,6 @@ namespace json = boost::json;
 using namespace weir::policy;
 
 const std::filesystem::path kFolder = WEIR_POLICY_CASES;
-
-std::string read(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
 
 json::value json_of(const YamlNode& node) {
   switch (node.kind) {
@@ -161,7 +155,7 @@ void for_each_document(const std::filesystem::path& folder, Visit&& visit) {
     if (entry.path().extension() != ".yaml") {
       continue;
     }
-    const std::string text = read(entry.path());
+    const std::string text = weir::read_file(entry.path().string()).value();
     for (const ParsedDocument& parsed : parse_policies("f.yaml", text)) {
       for (const YamlDocument& document : read_yaml("f.yaml", text)) {
         if (document.root != nullptr && document.line == parsed.line) {
