@@ -87,6 +87,9 @@ void write_request_head(const RequestHead& head, const CanonicalTarget& target,
   if (facts.expects_continue) {
     out.append("Expect: 100-continue\r\n");
   }
+  if (facts.takes_trailers && facts.upgrade.empty()) {
+    out.append("TE: trailers\r\nConnection: te\r\n");
+  }
   if (!facts.upgrade.empty()) {
     out.append("Connection: upgrade\r\n");
     append_field("Upgrade", facts.upgrade, out);

@@ -43,5 +43,9 @@ private:
 inline constexpr std::string_view kChunkEnd = "\r\n";
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
 inline constexpr std::string_view kChunkEndAndLastChunk = "\r\n0\r\n\r\n";
+// The same with trailer lines to come, behind which stands the empty line.
+inline constexpr std::string_view kLastChunkLine = "0\r\n";
+inline constexpr std::string_view kChunkEndAndLastChunkLine = "\r\n0\r\n";
+inline constexpr std::string_view kEmptyLine = "\r\n";
 
 } // namespace weir::http

@@ -32,6 +32,7 @@ Http2Bridge::Options http2_options(const config::Http& config) {
   options.limits.max_head = config.max_head;
   options.limits.max_target = config.max_target;
   options.limits.max_fields = config.max_headers;
+  options.limits.keep_forwarding_claims = config.forwarded_fields == config::ForwardedFields::kKeep;
   options.limits.head_timeout = config.head_timeout;
   options.limits.idle_timeout = config.idle_timeout;
   options.limits.stall_timeout = config.idle_timeout;

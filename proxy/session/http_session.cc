@@ -48,9 +48,9 @@ bool same_token(std::string_view a, std::string_view b) {
                     [](char x, char y) { return http::lower(x) == http::lower(y); });
 }
 
-// The next part of a body, as the framing wants it: at most three pieces.
+// The next part of a body, as the framing wants it: at most five pieces.
 void add_body_part(net::Gather& gather, http::Framing::Kind kind, http::ChunkLine& line,
-                   std::string_view payload, bool last) {
+                   std::string_view payload, bool last, std::string_view trailers) {
   if (kind != http::Framing::Kind::kChunked) {
     gather.add(payload);
     return;
@@ -58,9 +58,17 @@ void add_body_part(net::Gather& gather, http::Framing::Kind kind, http::ChunkLin
   if (!payload.empty()) {
     gather.add(line.format(payload.size()));
     gather.add(payload);
-    gather.add(last ? http::kChunkEndAndLastChunk : http::kChunkEnd);
+    if (!last) {
+      gather.add(http::kChunkEnd);
+      return;
+    }
+    gather.add(trailers.empty() ? http::kChunkEndAndLastChunk : http::kChunkEndAndLastChunkLine);
   } else if (last) {
-    gather.add(http::kLastChunk);
+    gather.add(trailers.empty() ? http::kLastChunk : http::kLastChunkLine);
+  }
+  if (last && !trailers.empty()) {
+    gather.add(trailers);
+    gather.add(http::kEmptyLine);
   }
 }
 
@@ -285,7 +293,8 @@ policy::L7Decision HttpSession::judge() const {
 
 HttpSession::Action HttpSession::decide() {
   const bool open = x_judge->refresh();
-  http::Refusal refusal = http::examine(x_request, x_facts);
+  http::Refusal refusal = http::examine(
+      x_request, x_facts, x_service.config.forwarded_fields == config::ForwardedFields::kKeep);
   if (!refusal) {
     refusal = http::canonical_target(x_request, x_default_host, x_target);
     x_log.have_target = !refusal;
@@ -329,14 +338,10 @@ HttpSession::Action HttpSession::decide() {
   return Action::kForward;
 }
 
-// A connection that the server has closed meanwhile, or on which it has spoken unasked, is given
-// up. Where a request can be repeated this is noticed soon enough by itself, and a system call is
-// saved.
+// A connection that the server has closed meanwhile is given up, and one on which it has spoken
+// unasked all the more: what it said would be taken for the answer to this request.
 bool HttpSession::upstream_usable() const {
-  if (!x_upstream) {
-    return false;
-  }
-  return !x_upstream_reused || may_retry() || !x_upstream->stale();
+  return x_upstream && (!x_upstream_reused || !x_upstream->stale());
 }
 
 bool HttpSession::may_retry() const {
@@ -395,7 +400,8 @@ asio::awaitable<bool> HttpSession::connect_upstream() {
 }
 
 void HttpSession::add_request_part(net::Gather& gather, std::string_view payload) {
-  add_body_part(gather, x_facts.body.kind, x_upload_chunk, payload, x_request_body.done());
+  // A request's trailers are not passed on (body.h).
+  add_body_part(gather, x_facts.body.kind, x_upload_chunk, payload, x_request_body.done(), {});
 }
 
 asio::awaitable<bool> HttpSession::send_request() {
@@ -537,7 +543,8 @@ asio::awaitable<HttpSession::Outcome> HttpSession::download() {
     }
     x_log.bytes_out += taken.payload.size();
     if (framing.kind != http::Framing::Kind::kNone) {
-      add_body_part(gather, framing.kind, x_download_chunk, taken.payload, x_response_body.done());
+      add_body_part(gather, framing.kind, x_download_chunk, taken.payload, x_response_body.done(),
+                    x_response_body.trailers());
     }
     if (!gather.empty()) {
       x_response_begun = true;

@@ -599,3 +599,43 @@ TEST_CASE("the worker's end resets what is in the middle of a message") {
   CHECK(uploading.over());
   CHECK(uploading.upstream.last().was_reset());
 }
+
+TEST_CASE("W12: what a server says between requests is not taken for the next answer") {
+  HttpFixture f;
+  f.send(kGet);
+  CHECK(f.server_got() == kGet);
+  CHECK(f.answer(kOk) == kOk);
+  CHECK(f.answer("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged") == "");
+  f.send(kGet);
+  REQUIRE(f.upstream.connections() == 2);
+  CHECK(f.upstream.connection(0).was_reset());
+  CHECK(f.server_got() == kGet);
+  CHECK(f.answer(kOk) == kOk);
+}
+
+TEST_CASE("H12: a method that nobody knows is judged and forwarded as it was written") {
+  HttpFixture f;
+  f.send("BreW /public HTTP/1.1\r\nHost: shop\r\n\r\n");
+  CHECK(f.server_got() == "BreW /public HTTP/1.1\r\nHost: shop\r\n\r\n");
+  CHECK(f.answer(kOk) == kOk);
+  CHECK(f.log.lines.at(0).method == "BreW");
+}
+
+TEST_CASE("W3: an answer's trailers are passed on, a request's are not, nor to HTTP/1.0") {
+  const std::string_view answer = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked"
+                                  "\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n";
+  HttpFixture f;
+  f.send("GET /public HTTP/1.1\r\nHost: shop\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
+  CHECK(f.server_got() ==
+        "GET /public HTTP/1.1\r\nHost: shop\r\nTE: trailers\r\nConnection: te\r\n\r\n");
+  CHECK(f.answer(answer) == answer);
+  f.send("POST /public HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n"
+         "\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n");
+  CHECK(f.server_got() == "POST /public HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n"
+                          "\r\n2\r\nhi\r\n0\r\n\r\n");
+  CHECK(f.answer(kOk) == kOk);
+
+  HttpFixture old;
+  old.send("GET /public HTTP/1.0\r\n\r\n");
+  CHECK(old.answer(answer).ends_with("\r\n\r\nok"));
+}
