@@ -45,9 +45,9 @@ Field headers(const HttpRule& rule, const HttpRequest& request) {
       continue;
     }
     if (header.secret) {
-      return {false, "header " + quoted(header.name), "a secret that weir does not read"};
+      return {false, "header " + quoted(header.name), "a secret that is not read here"};
     }
-    if (!HeaderMatcher{header.name, header.value, false}.matches(request.headers)) {
+    if (!HeaderMatcher{header.name, header.value, false, false}.matches(request.headers)) {
       return {false, "header " + quoted(header.name),
               header.value ? quoted(*header.value) : "its presence"};
     }

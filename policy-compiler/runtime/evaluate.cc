@@ -37,6 +37,24 @@ L7Decision refused(const FlowDecision& flow, const RuleRef* rule, std::string_vi
   return {false, rule != nullptr ? rule : flow.rule, reason};
 }
 
+// What all policies say, softened by what those say that are enforced.
+template <typename Judge>
+L7Decision judge_with_audit(const FlowDecision& flow, Judge&& judge_by) {
+  L7Decision decision = judge_by(flow);
+  if (decision.allowed) {
+    return flow.audited != nullptr ? L7Decision{true, flow.audited, "policy", true} : decision;
+  }
+  if (flow.unaudited == nullptr) {
+    return decision;
+  }
+  const L7Decision enforced = judge_by(*flow.unaudited);
+  if (!enforced.allowed) {
+    return enforced;
+  }
+  decision.allowed = decision.audit = true;
+  return decision;
+}
+
 // The judge functions differ in how one L7Rules accepts and in what a miss is called.
 template <typename Accepts, typename Miss>
 L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::string_view denied_as,
@@ -90,7 +108,31 @@ bool NameMatcherList::matches(const DnsName& name) const {
                      [&](const NameMatcher& one) { return one.matches(name); });
 }
 
+bool L7Rules::names_server(std::optional<std::string_view> name) const {
+  return name && std::any_of(server_names.begin(), server_names.end(), [&](const NameMatcher& one) {
+           return one.matches_server_name(*name);
+         });
+}
+
 FlowDecision CompiledEndpoint::decide(const Flow& flow) const {
+  FlowDecision all = decide_by_all(flow);
+  if (unaudited == nullptr || all.verdict == Verdict::kAllow) {
+    return all;
+  }
+  FlowDecision enforced = unaudited->decide(flow);
+  if (all.verdict == Verdict::kRedirect) {
+    if (enforced.verdict != Verdict::kDeny) {
+      all.unaudited = std::make_shared<const FlowDecision>(std::move(enforced));
+    }
+    return all;
+  }
+  if (enforced.verdict != Verdict::kDeny) {
+    enforced.audited = all.rule;
+  }
+  return enforced;
+}
+
+FlowDecision CompiledEndpoint::decide_by_all(const Flow& flow) const {
   const auto direction = static_cast<std::size_t>(flow.direction);
   FlowDecision out;
   out.rule = rules->data(); // the default deny
@@ -191,7 +233,9 @@ std::uint64_t CompiledEndpoint::fqdn_groups(const DnsName& name) const {
   return groups;
 }
 
-L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
+namespace {
+
+L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request) {
   return judge(
       flow, L7Protocol::kHttp, "denied",
       [&](const L7Rules& rules) { return rules.http->find(request).has_value(); },
@@ -209,7 +253,7 @@ L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
       });
 }
 
-L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
+L7Decision judge_dns_by(const FlowDecision& flow, const DnsName& name) {
   return judge(
       flow, L7Protocol::kDns, "denied",
       [&](const L7Rules& rules) { return rules.dns.matches(name); },
@@ -219,18 +263,28 @@ L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
       });
 }
 
-L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name) {
+L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view> name) {
   return judge(
       flow, L7Protocol::kTls, "denied",
-      [&](const L7Rules& rules) {
-        return name &&
-               std::any_of(rules.server_names.begin(), rules.server_names.end(),
-                           [&](const NameMatcher& one) { return one.matches_server_name(*name); });
-      },
+      [&](const L7Rules& rules) { return rules.names_server(name); },
       [&] {
         return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
                        flow.alternatives.empty() ? "denied" : "sni");
       });
+}
+
+} // namespace
+
+L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
+  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_http_by(by, request); });
+}
+
+L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
+  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_dns_by(by, name); });
+}
+
+L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name) {
+  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_sni_by(by, name); });
 }
 
 } // namespace weir::policy

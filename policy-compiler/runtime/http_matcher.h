@@ -32,6 +32,8 @@ public:
   [[nodiscard]] Kind kind() const { return x_kind; }
   [[nodiscard]] const std::vector<std::string>& texts() const { return x_texts; }
   [[nodiscard]] const re2::RE2* regex() const { return x_regex.get(); }
+  // What it asks for, as a rule would say it.
+  [[nodiscard]] std::string text() const;
 
 private:
   Kind x_kind = Kind::kAny;
@@ -43,6 +45,7 @@ struct HeaderMatcher {
   std::string name;
   std::optional<std::string> value; // absent: has to be there
   bool never = false;               // asks for what weir cannot know
+  bool secret = false;              // the value is not to be shown
 
   [[nodiscard]] bool matches(std::span<const HttpHeader> headers) const;
 };
@@ -56,6 +59,7 @@ struct HttpMatcher {
   struct Fit {
     unsigned matched = 0;
     std::string_view failed;
+    const HttpMatcher* rule = nullptr; // whose fit it is
   };
   [[nodiscard]] Fit fit(const HttpRequest& request) const;
   // All but the path.

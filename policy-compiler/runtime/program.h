@@ -70,6 +70,12 @@ struct FlowDecision {
   bool any = false;
   std::vector<const L7Rules*> alternatives;
   std::vector<const L7Rules*> denials; // extension: L7 deny rules; one that matches refuses
+
+  // Where some policy is only audited (annotation weir.io/enforcement). Its refusal at L3/L4, which
+  // the policies that are enforced do not share: the verdict is theirs.
+  const RuleRef* audited = nullptr;
+  // kRedirect: what these say of the flow, for requests that the audited policy refuses.
+  std::shared_ptr<const FlowDecision> unaudited;
 };
 
 // One request's or query's verdict.
@@ -81,6 +87,9 @@ struct L7Decision {
   // Static text for the reason of a denial: "method", "path", "host", "header", "name", "sni", …
   // Empty when allowed.
   std::string_view reason;
+  // Allowed only because the policy that refuses it is audited: `rule` and `reason` are the
+  // refusal's.
+  bool audit = false;
 };
 
 // Everything that is decided for one endpoint.
@@ -89,6 +98,8 @@ public:
   virtual ~EndpointPolicy() = default;
 
   [[nodiscard]] virtual bool enforced(Direction direction) const = 0;
+  // Some policy of this endpoint is only audited.
+  [[nodiscard]] virtual bool audited() const = 0;
 
   // Allocates the vectors of FlowDecision; once a connection, not once a request. Where the
   // direction is not enforced: kAllow.

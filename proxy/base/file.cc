@@ -49,14 +49,14 @@ Result<void> replace_file(const std::string& path, std::string_view content) {
       if (errno == EINTR) {
         continue;
       }
-      const Error error = errno_error("write " + beside);
+      Error error = errno_error("write " + beside);
       ::unlink(beside.c_str());
       return error;
     }
     content.remove_prefix(static_cast<std::size_t>(put));
   }
   if (::fsync(file.get()) != 0 || ::rename(beside.c_str(), path.c_str()) != 0) {
-    const Error error = errno_error("replace " + path);
+    Error error = errno_error("replace " + path);
     ::unlink(beside.c_str());
     return error;
   }

@@ -18,13 +18,13 @@ constexpr std::array<Name, 4> kNames = {{{"debug", spdlog::level::debug},
                                          {"error", spdlog::level::err}}};
 
 spdlog::logger& logger() {
-  static const auto instance = [] {
+  static const auto kLogger = [] {
     auto made = spdlog::stderr_logger_mt("weir");
     made->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
     made->set_level(spdlog::level::info);
     return made;
   }();
-  return *instance;
+  return *kLogger;
 }
 
 } // namespace

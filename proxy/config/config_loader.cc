@@ -29,6 +29,10 @@ constexpr std::pair<std::string_view, ListenerProtocol> kProtocols[] = {
 constexpr std::pair<std::string_view, ListenerDirection> kDirections[] = {
     {"ingress", ListenerDirection::kIngress}, {"egress", ListenerDirection::kEgress}};
 
+constexpr std::pair<std::string_view, DnsRefusal> kRefusals[] = {
+    {"auto", DnsRefusal::kAuto},
+    {"refused", DnsRefusal::kRefused},
+    {"nxdomain", DnsRefusal::kNxDomain}};
 constexpr std::pair<std::string_view, ForwardedFields> kForwardedFields[] = {
     {"strip", ForwardedFields::kStrip}, {"keep", ForwardedFields::kKeep}};
 constexpr std::pair<std::string_view, Denials> kDenials[] = {{"explained", Denials::kExplained},
@@ -43,6 +47,8 @@ template <typename T>
 constexpr std::span<const std::pair<std::string_view, T>> words_of() {
   if constexpr (std::is_same_v<T, RedirectMode>) {
     return kRedirectModes;
+  } else if constexpr (std::is_same_v<T, DnsRefusal>) {
+    return kRefusals;
   } else if constexpr (std::is_same_v<T, ForwardedFields>) {
     return kForwardedFields;
   } else if constexpr (std::is_same_v<T, Denials>) {
@@ -60,10 +66,12 @@ constexpr std::pair<std::string_view, StaticType> kListenerTypes[] = {{"static",
 // Where in Config a key's value goes; the type says how it is read.
 template <typename T>
 using Member = T& (*)(Config&);
-using Target = std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
-                            Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
-                            Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
-                            Member<Denials>, Member<Connect>, Member<AccessLogFormat>>;
+using Target =
+    std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
+                 Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
+                 Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
+                 Member<Denials>, Member<Connect>, Member<AccessLogFormat>, Member<DnsRefusal>,
+                 Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>>;
 
 // Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
 // none.
@@ -107,8 +115,43 @@ constexpr Key kKeys[] = {
      +[](Config& c) -> ForwardedFields& { return c.http.forwarded_fields; }},
     {"http", "denials", +[](Config& c) -> Denials& { return c.http.denials; }},
     {"http", "connect", +[](Config& c) -> Connect& { return c.http.connect; }},
+    {"http2", "maxStreams", +[](Config& c) -> std::uint32_t& { return c.http2.max_streams; }, 1,
+     10'000},
+    {"http2", "streamWindow", +[](Config& c) -> ByteCount& { return c.http2.stream_window; },
+     64 * kKiB - 1, 64 * kMiB},
+    {"http2", "connectionWindow",
+     +[](Config& c) -> ByteCount& { return c.http2.connection_window; }, 64 * kKiB - 1, 64 * kMiB},
+    {"http2", "writeTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.http2.write_timeout; }, 1, kHour},
+    {"secrets", "directory", +[](Config& c) -> std::string& { return c.secrets.directory; }},
+    {"tls", "helloTimeout", +[](Config& c) -> std::chrono::seconds& { return c.tls.hello_timeout; },
+     1, kHour},
+    {"tls", "answerTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.tls.answer_timeout; }, 1, kHour},
+    {"tls", "idleTimeout", +[](Config& c) -> std::chrono::seconds& { return c.tls.idle_timeout; },
+     1, 24 * kHour},
+    {"tls", "handshakeTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.tls.handshake_timeout; }, 1, kHour},
     {"dns", "upstreamTimeout",
      +[](Config& c) -> std::chrono::milliseconds& { return c.dns.upstream_timeout; }, 1, 60'000},
+    {"dns", "tcpIdle", +[](Config& c) -> std::chrono::seconds& { return c.dns.tcp_idle; }, 1,
+     kHour},
+    {"dns", "maxInFlight", +[](Config& c) -> std::uint32_t& { return c.dns.max_in_flight; }, 1,
+     60'000},
+    {"dns", "maxInFlightPerPod",
+     +[](Config& c) -> std::uint32_t& { return c.dns.max_in_flight_per_pod; }, 1, 60'000},
+    {"dns", "refusal", +[](Config& c) -> DnsRefusal& { return c.dns.refusal; }},
+    {"dns", "clusterDomain", +[](Config& c) -> DnsName& { return c.dns.cluster_domain; }},
+    {"dns", "maxNames", +[](Config& c) -> std::uint32_t& { return c.dns.max_names; }, 1, 1'000'000},
+    {"dns", "maxAddresses", +[](Config& c) -> std::uint32_t& { return c.dns.max_addresses; }, 1,
+     1'000'000},
+    {"dns", "maxTotal", +[](Config& c) -> std::uint32_t& { return c.dns.max_total; }, 1, 65'536},
+    {"dns", "resolvers", +[](Config& c) -> std::vector<IpPrefix>& { return c.dns.resolvers; }},
+    {"dns", "clusterRanges",
+     +[](Config& c) -> std::vector<IpPrefix>& { return c.dns.cluster_ranges; }},
+    {"dns", "learnPrivate", +[](Config& c) -> bool& { return c.dns.learn_private; }},
+    {"dns", "observe", +[](Config& c) -> bool& { return c.dns.observe; }},
+    {"dns", "lenient", +[](Config& c) -> bool& { return c.dns.lenient; }},
     {"dns", "minTtl", +[](Config& c) -> std::chrono::seconds& { return c.dns.min_ttl; }, 1,
      24 * kHour},
     {"dns", "grace", +[](Config& c) -> std::chrono::seconds& { return c.dns.grace; }, 1,
@@ -153,6 +196,18 @@ std::optional<T> bounded(YamlFields& fields, const Key& key) {
   return value;
 }
 
+} // namespace
+
+template <>
+struct YamlType<DnsName> {
+  static constexpr std::string_view kExpected = "a domain name such as cluster.local";
+  static std::optional<DnsName> read(const YamlScalar& scalar) {
+    return DnsName::from_text(scalar.text);
+  }
+};
+
+namespace {
+
 template <typename T>
 std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
   if constexpr (std::is_same_v<T, ByteCount>) {
@@ -160,7 +215,10 @@ std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
     return bytes ? std::optional(bytes->count) : std::nullopt;
   } else if constexpr (std::is_enum_v<T>) {
     return fields.choice<T>(key.name, words_of<T>());
-  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress>) {
+  } else if constexpr (std::is_same_v<T, std::vector<IpPrefix>>) {
+    return fields.list<IpPrefix>(key.name);
+  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress> ||
+                       std::is_same_v<T, bool> || std::is_same_v<T, DnsName>) {
     return fields.find<T>(key.name);
   } else {
     return bounded<T>(fields, key);
@@ -340,6 +398,52 @@ LoadedConfig parse_config(std::string file, const std::string& text) {
     loaded.config = ValidatedConfig(std::move(config));
   }
   return loaded;
+}
+
+namespace {
+
+struct ValueText {
+  Config& config;
+
+  template <typename T>
+  std::string operator()(Member<T> member) const {
+    const T& value = member(config);
+    if constexpr (std::is_same_v<T, std::string>) {
+      return value;
+    } else if constexpr (std::is_same_v<T, SocketAddress>) {
+      return value.to_string();
+    } else if constexpr (std::is_enum_v<T>) {
+      return std::to_string(static_cast<int>(value));
+    } else if constexpr (std::is_arithmetic_v<T>) {
+      return std::to_string(value);
+    } else if constexpr (requires { value.count(); }) {
+      return std::to_string(value.count());
+    } else if constexpr (std::is_same_v<T, DnsName>) {
+      return value.to_text();
+    } else {
+      std::string list;
+      for (const IpPrefix& prefix : value) {
+        list += (list.empty() ? "" : ", ") + prefix.to_string();
+      }
+      return list;
+    }
+  }
+  template <typename T>
+  std::string operator()(T /*only one value*/) const {
+    return "";
+  }
+};
+
+} // namespace
+
+std::vector<std::pair<std::string, std::string>> key_values(Config config) {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const Key& key : kKeys) {
+    const std::string section(key.section);
+    values.emplace_back((section.empty() ? "" : section + ".") + std::string(key.name),
+                        std::visit(ValueText{config}, key.target));
+  }
+  return values;
 }
 
 LoadedConfig load_config(const std::string& path) {

@@ -332,6 +332,7 @@ YamlFields YamlFields::mapping(std::string_view key) {
 std::vector<std::pair<std::string, YamlFields>> YamlFields::named(std::string_view key) {
   std::vector<std::pair<std::string, YamlFields>> named;
   const YamlFields names = mapping(key);
+  named.reserve(names.x_fields.size());
   for (const auto& entry : names.x_fields) {
     named.emplace_back(entry.key, YamlFields(*x_document, names.path_of(entry.key), entry.value));
   }

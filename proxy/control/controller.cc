@@ -1,10 +1,13 @@
 #include "proxy/control/controller.h"
 
+#include "policy-compiler/model/policy.h"
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
+#include "proxy/control/service_states.h"
 #include "proxy/control/view.h"
 #include "proxy/endpoint/file_source.h"
 #include "proxy/endpoint/local_addresses.h"
+#include "proxy/endpoint/resolv_conf.h"
 
 #include <algorithm>
 #include <ctime>
@@ -20,8 +23,10 @@ namespace {
 // Learned names are on disk this long after they came.
 constexpr std::chrono::milliseconds kTick{200};
 constexpr unsigned kTicksToExpire = 5;
+constexpr unsigned kTicksToLookAtSecrets = 5;
 constexpr unsigned kTicksToSettle = 300;
 constexpr std::size_t kMaxClusterFile = 64u << 20;
+constexpr const char* kResolvConf = "/etc/resolv.conf"; // the node's
 
 std::string parent_of(const std::string& path) {
   const auto parent = fs::path(path).parent_path();
@@ -52,6 +57,7 @@ Controller::Controller(boost::asio::io_context& context, const config::Config& c
                        std::vector<runtime::Worker*> workers)
     : x_context(context), x_config(config), x_redirector(redirector), x_fqdn_cache(fqdn_cache),
       x_workers(std::move(workers)), x_policies(config.policies.directory),
+      x_secrets(config.secrets.directory),
       x_numbers(static_cast<std::uint32_t>(std::time(nullptr))), x_clock(context),
       x_view(std::make_shared<admin::View>()) {}
 
@@ -83,6 +89,7 @@ void Controller::reload() {
     log::error("{}{}", policies.error().text(),
                x_policies.loaded() ? "; the last good set stays" : "");
   }
+  x_secrets.load(x_policies.policies());
   load_cluster();
   load_local_addresses();
   if (!policies || x_policies.rejected() > 0 || !x_cluster_error.empty()) {
@@ -107,9 +114,10 @@ void Controller::reload() {
 
 // What workers judge by before anything is known: nobody is an endpoint, so all is denied.
 void Controller::publish_denial() {
-  publish({policy::compile({}, x_numbers, x_numbers),
+  publish({nullptr, policy::compile({}, x_numbers, x_numbers),
            std::make_shared<endpoint::Registry>(std::vector<endpoint::Endpoint>{},
-                                                std::vector<policy::Program::Prefix>{})});
+                                                std::vector<policy::Program::Prefix>{}),
+           nullptr});
 }
 
 // Why not all of it could be; empty when all is in force.
@@ -161,9 +169,11 @@ void Controller::load_cluster() {
 }
 
 Controller::Compiled Controller::compile() {
-  policy::CompileInput input;
+  auto shared_input = std::make_shared<policy::CompileInput>();
+  policy::CompileInput& input = *shared_input;
   input.revision = ++x_revision;
   input.policies = x_policies.policies();
+  input.header_secrets = x_secrets.header_values();
   std::vector<endpoint::Endpoint> endpoints;
   std::map<policy::IdentityId, policy::Labels> identities;
   for (const auto& pod : x_cluster->pods) {
@@ -190,7 +200,11 @@ Controller::Compiled Controller::compile() {
     input.identities.push_back({id, labels});
   }
   x_numbers.begin_compile();
-  Compiled compiled{policy::compile(input, x_numbers, x_numbers), nullptr};
+  const auto resolv_conf = read_file(kResolvConf);
+  Compiled compiled{
+      std::move(shared_input), policy::compile(input, x_numbers, x_numbers), nullptr,
+      std::make_shared<endpoint::DnsScope>(
+          *x_cluster, x_config.dns, endpoint::parse_resolv_conf(resolv_conf ? *resolv_conf : ""))};
   for (const auto& diagnostic : compiled.result.diagnostics) {
     log::warning("{}", diagnostic.text());
   }
@@ -226,7 +240,10 @@ std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
 
 void Controller::publish(const Compiled& compiled) {
   const auto snapshot = std::make_shared<const endpoint::Snapshot>(
-      endpoint::Snapshot{compiled.result.program, compiled.registry});
+      endpoint::Snapshot{.program = compiled.result.program,
+                         .registry = compiled.registry,
+                         .secrets = x_secrets.secrets(),
+                         .dns = compiled.dns});
   std::latch taken(static_cast<std::ptrdiff_t>(x_workers.size()));
   for (runtime::Worker* worker : x_workers) {
     worker->publish(snapshot, [&taken] { taken.count_down(); });
@@ -264,6 +281,7 @@ Result<void> Controller::apply(const Compiled& compiled) {
     if (policy != nullptr) {
       state.ingress_enforced = policy->enforced(policy::Direction::kIngress);
       state.egress_enforced = policy->enforced(policy::Direction::kEgress);
+      state.audited = policy->audited();
       for (const auto& row : policy->rows()) {
         own_rows.push_back({row.key, row.entry});
       }
@@ -271,15 +289,27 @@ Result<void> Controller::apply(const Compiled& compiled) {
     state.rows = own_rows;
     states.push_back(std::move(state));
   }
-  const auto extended = x_fqdn_cache.extend(program);
+  auto extended = x_fqdn_cache.extend(program);
   if (!extended) {
     return extended;
   }
-  const auto applied = x_redirector.apply(identities, states);
+  // Policies first: a backend is known to them before it is chosen.
+  auto applied = x_redirector.apply(identities, states);
   if (!applied) {
     return applied;
   }
-  const auto reconciled = x_fqdn_cache.reconcile(program);
+  std::set<IpAddress> guarded;
+  for (const auto& state : states) {
+    if (state.ingress_enforced || state.held) {
+      guarded.insert(state.addresses.begin(), state.addresses.end());
+    }
+  }
+  auto services = x_redirector.set_services(service_states(
+      *x_cluster, [&guarded](const IpAddress& address) { return guarded.contains(address); }));
+  if (!services) {
+    return services;
+  }
+  auto reconciled = x_fqdn_cache.reconcile(program);
   if (!reconciled) {
     return reconciled;
   }
@@ -312,17 +342,41 @@ void Controller::settle_strays() {
   }
 }
 
+// With what their secrets lack.
+std::vector<admin::PolicyRow> Controller::policy_rows() const {
+  std::vector<admin::PolicyRow> rows = x_policies.rows();
+  for (const auto& policy : x_policies.policies()) {
+    const std::string problems = x_secrets.problems_of(*policy);
+    if (problems.empty()) {
+      continue;
+    }
+    for (admin::PolicyRow& row : rows) {
+      if (row.file == policy->location.file && row.kind == policy->kind &&
+          row.policy_namespace == policy->policy_namespace && row.name == policy->name) {
+        row.message += (row.message.empty() ? "" : "\n") + problems;
+      }
+    }
+  }
+  return rows;
+}
+
 void Controller::show(const Compiled& compiled) {
   auto view = std::make_shared<admin::View>();
   view->revision = x_revision;
   view->loaded_at = x_loaded_at;
   view->policy_loads = x_loads;
   view->policy_load_errors = x_load_errors;
-  view->policies = x_policies.rows();
+  view->policies = policy_rows();
   view->endpoints = endpoint_rows(*compiled.result.program, *compiled.registry);
   view->listeners = x_listener_rows;
   const std::lock_guard lock(x_view_mutex);
   x_view = std::move(view);
+  x_shown = {compiled.input, compiled.result.program, compiled.registry};
+}
+
+Controller::InForce Controller::in_force() const {
+  const std::lock_guard lock(x_view_mutex);
+  return x_shown;
 }
 
 void Controller::interfaces_changed() {
@@ -392,6 +446,10 @@ void Controller::keep_time() {
     save_learned();
     if (++x_ticks % kTicksToExpire == 0) {
       x_fqdn_cache.expire();
+    }
+    // Mounts are exchanged without a word to anybody, each secret's by itself.
+    if (x_ticks % kTicksToLookAtSecrets == 0 && x_secrets.changed()) {
+      reload();
     }
     if (x_ticks % kTicksToSettle == 0) {
       settle_strays();

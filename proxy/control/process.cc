@@ -63,7 +63,12 @@ std::vector<runtime::Worker*> Process::workers() const {
 }
 
 Result<void> Process::start() {
-  auto access_log = AccessLog::open(x_config.access_log.path, x_config.workers);
+  auto access_log =
+      AccessLog::open(x_config.access_log.path, x_config.workers,
+                      {.format = x_config.access_log.format == config::AccessLogFormat::kEnvoy
+                                     ? AccessLog::Options::Format::kEnvoy
+                                     : AccessLog::Options::Format::kJson,
+                       .max_denials_per_second = x_config.access_log.max_denials_per_second});
   if (!access_log) {
     return access_log.error();
   }
@@ -74,6 +79,9 @@ Result<void> Process::start() {
   dns::FqdnCacheOptions fqdn;
   fqdn.min_ttl = x_config.dns.min_ttl;
   fqdn.grace = x_config.dns.grace;
+  fqdn.max_names = x_config.dns.max_names;
+  fqdn.max_addresses = x_config.dns.max_addresses;
+  fqdn.max_total = x_config.dns.max_total;
   x_fqdn_cache.emplace(*x_redirector, std::move(fqdn));
   for (unsigned i = 0; i < x_config.workers; ++i) {
     x_workers.push_back(std::make_unique<runtime::Worker>(i));
@@ -122,7 +130,8 @@ Result<void> Process::open_redirector() {
 Result<void> Process::open_services() {
   std::vector<redirect::WorkerListeners> listeners;
   for (const auto& worker : x_workers) {
-    auto opened = WorkerServices::open(*worker, x_config, *x_fqdn_cache, *x_access_log);
+    auto opened =
+        WorkerServices::open(*worker, x_config, *x_fqdn_cache, *x_access_log, *x_redirector);
     if (!opened) {
       return opened.error();
     }

@@ -24,10 +24,15 @@ enum class ConnectionField : std::uint8_t { kNone, kClose, kKeepAlive, kUpgrade 
 void write_response_head(const ResponseHead& head, const ResponseFacts& facts,
                          const Framing& framing, ConnectionField connection, std::string& out);
 
-// weir's own answer, head and body. denied_by: label of the policy, empty for other answers. body
-// is static text; left out (but counted) when to_head.
-void write_own_answer(int status, std::string_view denied_by, bool close, bool to_head,
-                      std::string& out);
+// weir's own answer, head and body: plain text, or `problem` where there is one.
+struct OwnAnswer {
+  int status = 0;
+  std::string_view denied_by = {}; // label of the policy; empty for other answers
+  std::string_view problem = {};   // denial.h
+  bool close = false;
+  bool to_head = false; // the body is left out, but counted
+};
+void write_own_answer(const OwnAnswer& answer, std::string& out);
 
 // The line before a chunk's data. Text lives in the object.
 class ChunkLine {

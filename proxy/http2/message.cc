@@ -1,6 +1,7 @@
 #include "proxy/http2/message.h"
 
 #include "proxy/http/ascii.h"
+#include "proxy/http/denial.h"
 #include "proxy/http/field_names.h"
 #include "proxy/http/normalize.h"
 
@@ -316,7 +317,8 @@ std::string_view grpc_message(int status) {
 
 } // namespace
 
-OwnAnswer::OwnAnswer(int status, std::string_view denied_by, const RequestHead& request)
+OwnAnswer::OwnAnswer(int status, std::string_view denied_by, std::string_view problem,
+                     const RequestHead& request)
     : x_status(std::to_string(request.grpc ? 200 : status)) {
   fields.push_back({":status", x_status});
   fields.push_back({"server", "weir"});
@@ -325,12 +327,12 @@ OwnAnswer::OwnAnswer(int status, std::string_view denied_by, const RequestHead& 
     fields.push_back({"grpc-status", grpc_status(status)});
     fields.push_back({"grpc-message", grpc_message(status)});
   } else if (status == 403) {
-    fields.push_back({"content-type", "text/plain"});
-    constexpr std::string_view kDenied = "Access denied\r\n";
-    x_length = std::to_string(kDenied.size());
+    const std::string_view text = problem.empty() ? "Access denied\r\n" : problem;
+    fields.push_back({"content-type", problem.empty() ? "text/plain" : http::kProblemType});
+    x_length = std::to_string(text.size());
     fields.push_back({"content-length", x_length});
     if (request.method != "HEAD") {
-      body = kDenied;
+      body = text;
     }
   }
   // A label is made of Kubernetes names; anything else would be an injected field.

@@ -1,5 +1,7 @@
 #include "proxy/session/http2_session.h"
 
+#include "proxy/session/connect_failure.h"
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/error.hpp>
@@ -27,16 +29,21 @@ std::span<const std::uint8_t> bytes_of(const char* data, std::size_t size) {
 
 } // namespace
 
-Http2Bridge::Options http2_options(const config::Http& config) {
+Http2Bridge::Options http2_options(const config::Http& http, const config::Http2& http2) {
   Http2Bridge::Options options;
-  options.limits.max_head = config.max_head;
-  options.limits.max_target = config.max_target;
-  options.limits.max_fields = config.max_headers;
-  options.limits.keep_forwarding_claims = config.forwarded_fields == config::ForwardedFields::kKeep;
-  options.limits.head_timeout = config.head_timeout;
-  options.limits.idle_timeout = config.idle_timeout;
-  options.limits.stall_timeout = config.idle_timeout;
-  options.handshake_timeout = config.connect_timeout;
+  options.limits.max_head = http.max_head;
+  options.limits.max_target = http.max_target;
+  options.limits.max_fields = http.max_headers;
+  options.limits.keep_forwarding_claims = http.forwarded_fields == config::ForwardedFields::kKeep;
+  options.limits.head_timeout = http.head_timeout;
+  options.limits.idle_timeout = http.idle_timeout;
+  options.limits.stall_timeout = http.idle_timeout;
+  options.handshake_timeout = http.connect_timeout;
+  options.explain_denials = http.denials == config::Denials::kExplained;
+  options.limits.max_streams = http2.max_streams;
+  options.limits.stream_window = static_cast<std::int32_t>(http2.stream_window);
+  options.limits.connection_window = static_cast<std::int32_t>(http2.connection_window);
+  options.limits.write_timeout = http2.write_timeout;
   return options;
 }
 
@@ -53,6 +60,7 @@ Http2Session::Http2Session(HttpService& service, const Http2Bridge::Options& opt
       x_client_event(context, std::chrono::steady_clock::time_point::max()),
       x_children_gone(context, std::chrono::steady_clock::time_point::max()), x_gate(context) {
   x_client.stream = std::move(client);
+  x_connector->will_speak(net::Connector::Application::kHttp2);
 }
 
 Http2Session::~Http2Session() = default;
@@ -164,12 +172,8 @@ asio::awaitable<void> Http2Session::run_upstream(Http2Session& session, Upstream
       metrics.upstream_connect_failures.add();
     }
     if (!pipe.closed) {
-      const bool late = connected.error == asio::error::timed_out;
-      const bool refused = connected.error == asio::error::connection_refused;
-      session.x_bridge.upstream_lost(pipe.upstream, late ? 504 : 503,
-                                     late      ? "upstream-connect-timeout"
-                                     : refused ? "upstream-refused"
-                                               : "upstream-unreachable");
+      const ConnectFailure failure = connect_failure(connected.error);
+      session.x_bridge.upstream_lost(pipe.upstream, failure.status, failure.reason);
     }
     session.pump();
     co_return;

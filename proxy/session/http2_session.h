@@ -25,7 +25,7 @@
 namespace weir::session {
 
 // The bounds of a connection, from what the configuration says of HTTP.
-Http2Bridge::Options http2_options(const config::Http& config);
+Http2Bridge::Options http2_options(const config::Http& http, const config::Http2& http2);
 
 class Http2Session final : private runtime::Deadline,
                            private runtime::Drainable,

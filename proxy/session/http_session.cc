@@ -3,6 +3,7 @@
 #include "proxy/http/ascii.h"
 #include "proxy/http2/frame.h"
 #include "proxy/net/relay.h"
+#include "proxy/session/connect_failure.h"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -82,8 +83,9 @@ HttpService::HttpService(const config::Http& http, WorkerMetrics& worker_metrics
 HttpSession::HttpSession(HttpService& service, std::unique_ptr<net::Stream> client,
                          std::unique_ptr<HttpJudge> judge,
                          std::unique_ptr<net::Connector> connector, std::string default_host)
-    : Deadline(service.watchdog), Drainable(service.drain_list), x_service(service),
-      x_client(std::move(client)), x_judge(std::move(judge)), x_connector(std::move(connector)),
+    : Deadline(service.watchdog), Drainable(service.drain_list),
+      PolicyWatcher(service.policy_watchers), x_service(service), x_client(std::move(client)),
+      x_judge(std::move(judge)), x_connector(std::move(connector)),
       x_default_host(std::move(default_host)), x_may_be_http2(service.http2 != nullptr),
       x_request_parser(limits(service.config)), x_response_parser(limits(service.config)) {
   service.metrics.http_connections_opened.add();
@@ -94,6 +96,33 @@ HttpSession::~HttpSession() { x_service.metrics.http_connections_closed.add(); }
 void HttpSession::on_drain() {
   if (x_phase == Phase::kIdle) {
     x_client->cancel();
+  }
+}
+
+void HttpSession::on_policy_change() {
+  if (!x_forwarding || x_cut) {
+    return;
+  }
+  if (x_judge->refresh()) {
+    const policy::L7Decision decision = x_judge->judge(for_policy());
+    if (decision.allowed) {
+      return;
+    }
+    deny(decision);
+  } else {
+    x_denial.clear();
+    x_denial.reason = "policy";
+  }
+  x_cut = true;
+  x_keep_client = false;
+  x_service.metrics.http_policy_resets.add();
+  if (x_response_begun) {
+    x_client->abort();
+  } else {
+    x_client->cancel(); // it can still be told
+  }
+  if (x_upstream) {
+    x_upstream->abort();
   }
 }
 
@@ -155,7 +184,7 @@ asio::awaitable<void> HttpSession::serve(std::unique_ptr<HttpSession> session) {
           outcome = co_await self.send_request() ? co_await self.download() : Outcome::kNoAnswer;
         }
         if (outcome == Outcome::kNoAnswer) {
-          again = self.may_retry() && !cancelled();
+          again = self.may_retry() && !cancelled() && !self.x_cut;
           self.fail(502, "upstream-closed");
           self.drop_upstream();
         }
@@ -169,6 +198,10 @@ asio::awaitable<void> HttpSession::serve(std::unique_ptr<HttpSession> session) {
     case Outcome::kFailed:
       if (action == Action::kForward) {
         self.drop_upstream();
+      }
+      self.x_forwarding = false;
+      if (self.x_cut) {
+        self.x_log.status = 403;
       }
       if (self.x_client_gone || cancelled()) {
         whole = false;
@@ -184,6 +217,7 @@ asio::awaitable<void> HttpSession::serve(std::unique_ptr<HttpSession> session) {
       self.record();
       co_return;
     }
+    self.x_forwarding = false;
     self.record();
     self.x_keep_client = self.x_keep_client && self.x_request_body.done();
   }
@@ -279,6 +313,8 @@ void HttpSession::begin_exchange() {
   x_client_gone = false;
   x_upload_refusal = {};
   x_response_begun = false;
+  x_forwarding = x_cut = false;
+  x_denial.clear();
 }
 
 void HttpSession::fail(int status, std::string_view reason) {
@@ -287,8 +323,8 @@ void HttpSession::fail(int status, std::string_view reason) {
   x_log.reason = reason;
 }
 
-policy::L7Decision HttpSession::judge() const {
-  return x_judge->judge({x_request.method, x_target.path, x_target.host, x_facts.fields});
+void HttpSession::deny(const policy::L7Decision& decision) {
+  x_denial.take(decision, x_judge->nearest(for_policy()));
 }
 
 HttpSession::Action HttpSession::decide() {
@@ -296,16 +332,26 @@ HttpSession::Action HttpSession::decide() {
   http::Refusal refusal = http::examine(
       x_request, x_facts, x_service.config.forwarded_fields == config::ForwardedFields::kKeep);
   if (!refusal) {
-    refusal = http::canonical_target(x_request, x_default_host, x_target);
+    refusal = http::canonical_target(x_request, x_default_host, x_target,
+                                     x_service.config.connect == config::Connect::kJudge);
     x_log.have_target = !refusal;
+    if (!refusal && is_connect()) {
+      // What follows a CONNECT belongs to the tunnel (RFC 9110 §9.3.6).
+      if (x_facts.body.kind != http::Framing::Kind::kNone) {
+        refusal = {400, "connect-with-body"};
+      }
+      x_facts.upgrade = {};
+    }
   }
   if (!open) {
     x_log.verdict = AccessVerdict::kDenied;
-    x_log.reason = "policy";
     if (!refusal) {
-      const policy::L7Decision decision = judge();
-      x_log.denied_by = decision.allowed ? std::string_view{} : decision.rule->label;
+      const policy::L7Decision decision = x_judge->judge(for_policy());
+      if (!decision.allowed) {
+        deny(decision);
+      }
     }
+    x_denial.reason = "policy";
     return Action::kReset;
   }
   if (!refusal) {
@@ -324,15 +370,17 @@ HttpSession::Action HttpSession::decide() {
     return Action::kAnswer;
   }
   x_keep_client = x_facts.keep_alive && !x_service.drain_list.draining();
-  const policy::L7Decision decision = judge();
+  const policy::L7Decision decision = x_judge->judge(for_policy());
+  if (!decision.allowed || decision.audit) {
+    deny(decision);
+  }
   if (!decision.allowed) {
     x_log.verdict = AccessVerdict::kDenied;
     x_log.status = 403;
-    x_log.denied_by = decision.rule->label;
-    x_log.reason = decision.reason;
     return Action::kAnswer;
   }
   x_log.verdict = AccessVerdict::kAllowed;
+  x_forwarding = true;
   x_request_out.clear();
   http::write_request_head(x_request, x_target, x_facts, x_request_out);
   return Action::kForward;
@@ -382,15 +430,13 @@ void HttpSession::settle_upstream() {
 asio::awaitable<bool> HttpSession::connect_upstream() {
   drop_upstream();
   net::Connector::Connected connected = co_await x_connector->connect();
+  if (x_cut) {
+    co_return false;
+  }
   if (connected.error) {
     x_service.metrics.upstream_connect_failures.add();
-    if (connected.error == asio::error::timed_out) {
-      fail(504, "upstream-connect-timeout");
-    } else if (connected.error == asio::error::connection_refused) {
-      fail(503, "upstream-refused");
-    } else {
-      fail(503, "upstream-unreachable");
-    }
+    const ConnectFailure failure = connect_failure(connected.error);
+    fail(failure.status, failure.reason);
     co_return false;
   }
   x_service.metrics.upstream_connections_opened.add();
@@ -478,24 +524,27 @@ asio::awaitable<HttpSession::Outcome> HttpSession::download() {
       fail(502, refusal.reason);
       co_return Outcome::kFailed;
     }
-    if (x_response.status >= 200) {
+    const bool connected = is_connect() && x_response.status >= 200 && x_response.status < 300;
+    const bool tunnel = x_response.status == 101 || connected;
+    if (x_response.status >= 200 && !tunnel) {
       break;
     }
-    const bool tunnel = x_response.status == 101;
-    if (!client11) {
+    if (!client11 && !tunnel) {
       continue; // knows no interim answers (RFC 9110 §15.2)
     }
     x_response_out.clear();
-    http::write_response_head(
-        x_response, x_response_facts, {},
-        tunnel ? http::ConnectionField::kUpgrade : http::ConnectionField::kNone, x_response_out);
+    http::write_response_head(x_response, x_response_facts, {},
+                              x_response.status == 101 ? http::ConnectionField::kUpgrade
+                                                       : http::ConnectionField::kNone,
+                              x_response_out);
     net::Gather gather{x_response_out};
     x_log.bytes_out += x_response_out.size();
     if (tunnel) {
       gather.add(x_up.view());
       x_log.bytes_out += x_up.end - x_up.begin;
       x_up.begin = x_up.end;
-      x_log.status = 101;
+      x_log.status = x_response.status;
+      x_response_begun = true;
     }
     if (!net::write_now(*x_client, gather, error)) {
       error = co_await net::write_rest(*x_client, gather);
@@ -609,7 +658,7 @@ asio::awaitable<void> HttpSession::upload() {
       // Half a request must not look like a whole one to the server.
       if (x_timed_out) {
         x_upload_refusal = {408, "body-timeout"};
-      } else {
+      } else if (!x_cut) {
         x_client_gone = true;
       }
       x_upstream->abort();
@@ -652,8 +701,19 @@ asio::awaitable<bool> HttpSession::send_own_answer() {
   // A body that is still coming is not worth reading.
   x_keep_client = x_keep_client && x_request_body.done() && !x_service.drain_list.draining();
   x_response_out.clear();
-  http::write_own_answer(x_log.status, x_log.denied_by, !x_keep_client,
-                         x_log.have_target && x_request.method == "HEAD", x_response_out);
+  const bool denied = x_log.verdict == AccessVerdict::kDenied || x_cut;
+  x_problem.clear();
+  if (denied && x_service.config.denials == config::Denials::kExplained &&
+      http::prefers_problem(x_facts.fields)) {
+    http::write_problem(x_denial.denial(), x_problem);
+  }
+  http::write_own_answer(
+      {.status = x_log.status,
+       .denied_by = denied ? std::string_view(x_denial.policy) : std::string_view{},
+       .problem = x_problem,
+       .close = !x_keep_client,
+       .to_head = x_log.have_target && x_request.method == "HEAD"},
+      x_response_out);
   x_log.bytes_out += x_response_out.size();
   enter(Phase::kExchange, x_service.config.idle_timeout);
   net::Gather gather{x_response_out};
@@ -706,6 +766,11 @@ asio::awaitable<void> HttpSession::linger_close() {
 
 void HttpSession::record() {
   WorkerMetrics& metrics = x_service.metrics;
+  if (x_cut) {
+    x_log.verdict = AccessVerdict::kDenied;
+  } else if (x_log.verdict == AccessVerdict::kAllowed && x_denial.audit) {
+    x_log.verdict = AccessVerdict::kAudit;
+  }
   if (x_request_parser.refusal()) {
     metrics.http_parse_errors.add();
   }
@@ -731,12 +796,15 @@ void HttpSession::record() {
   if (x_log.status != 0) {
     record.status = x_log.status;
   }
-  record.denied_by = x_log.denied_by;
   record.reason = x_log.reason;
+  if (x_log.verdict == AccessVerdict::kDenied || x_log.verdict == AccessVerdict::kAudit) {
+    x_denial.describe(record);
+  }
   record.bytes_in = x_log.bytes_in;
   record.bytes_out = x_log.bytes_out;
   record.duration = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - x_log.start);
+  metrics.http_duration.add(static_cast<std::uint64_t>(record.duration->count()));
   if (!x_service.access_log.write(x_service.writer, record)) {
     metrics.access_log_lost.add();
   }

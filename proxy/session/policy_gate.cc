@@ -1,7 +1,10 @@
 #include "proxy/session/policy_gate.h"
 
+#include "policy-compiler/runtime/l7_rules.h"
+#include "policy-compiler/runtime/near_request.h"
 #include "proxy/base/check.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -58,6 +61,122 @@ void PolicyGate::refresh() {
     decide_fixed();
   } else {
     decide_transparent();
+  }
+  look_for_tls();
+  if (x_wire) {
+    apply_terms();
+  }
+}
+
+namespace {
+
+bool about_tls(const policy::L7Rules& rules) { return rules.terminating || rules.originating; }
+
+bool is_http(const policy::FlowDecision& decision) {
+  return decision.verdict == Verdict::kRedirect && decision.protocol == L7Protocol::kHttp;
+}
+
+bool is_about_tls(const policy::FlowDecision& decision) {
+  return is_http(decision) &&
+         std::any_of(decision.alternatives.begin(), decision.alternatives.end(),
+                     [](const policy::L7Rules* rules) { return about_tls(*rules); });
+}
+
+} // namespace
+
+void PolicyGate::look_for_tls() {
+  x_asks_for_tls = x_may_terminate = false;
+  if (x_verdict != Verdict::kRedirect) {
+    return;
+  }
+  for (const Side& side : x_sides) {
+    if (!is_about_tls(side.decision)) {
+      continue;
+    }
+    x_asks_for_tls = true;
+    for (const policy::L7Rules* rules : side.decision.alternatives) {
+      x_may_terminate = x_may_terminate || rules->terminating;
+    }
+  }
+}
+
+bool PolicyGate::settle(Wire wire) {
+  x_wire = std::move(wire);
+  apply_terms();
+  return x_terms.has_value() && x_verdict != Verdict::kDeny;
+}
+
+void PolicyGate::apply_terms() {
+  if (x_verdict == Verdict::kDeny) {
+    return;
+  }
+  // The side that decides; the egress policy's is nearer to the client.
+  Side* deciding = nullptr;
+  for (Side& side : x_sides) {
+    if (is_about_tls(side.decision)) {
+      if (deciding != nullptr) {
+        deny_terms(); // two pods' TLS in one pass through the proxy cannot be had
+        return;
+      }
+      deciding = &side;
+    }
+  }
+  TlsTerms terms;
+  if (deciding != nullptr) {
+    auto& alternatives = deciding->decision.alternatives;
+    const auto fits = [&](const policy::L7Rules& rules) {
+      return x_wire->tls ? rules.terminating && (rules.server_names.empty() ||
+                                                 rules.names_server(x_wire->server_name))
+                         : !rules.terminating;
+    };
+    const auto first = std::find_if(alternatives.begin(), alternatives.end(),
+                                    [&](const policy::L7Rules* rules) { return fits(*rules); });
+    if (first == alternatives.end()) {
+      deny_terms();
+      return;
+    }
+    terms = {(*first)->terminating, (*first)->originating};
+    const auto keep_fitting = [&](std::vector<const policy::L7Rules*>& rules_list) {
+      std::erase_if(rules_list, [&](const policy::L7Rules* rules) {
+        return !fits(*rules) || rules->terminating != terms.terminating ||
+               rules->originating != terms.originating;
+      });
+    };
+    keep_fitting(alternatives);
+    if (deciding->decision.unaudited != nullptr && is_http(*deciding->decision.unaudited)) {
+      auto fitting = std::make_shared<policy::FlowDecision>(*deciding->decision.unaudited);
+      keep_fitting(fitting->alternatives);
+      deciding->decision.unaudited = std::move(fitting);
+    }
+  }
+  for (const Side& side : x_sides) {
+    if (&side == deciding || !is_http(side.decision)) {
+      continue;
+    }
+    const bool before_tls = deciding != nullptr && side.direction == Direction::kEgress;
+    const bool sees_tls =
+        before_tls || deciding == nullptr ? x_wire->tls : terms.originating.has_value();
+    if (sees_tls) {
+      deny_terms(); // its rules are about requests, and it would be shown none
+      return;
+    }
+  }
+  if (x_terms && *x_terms != terms) {
+    deny_terms(); // what runs cannot be made to run otherwise
+    return;
+  }
+  x_terms = std::move(terms);
+}
+
+void PolicyGate::deny_terms() {
+  x_verdict = Verdict::kDeny;
+  x_protocol = L7Protocol::kNone;
+  for (const Side& side : x_sides) {
+    if (is_http(side.decision)) {
+      x_denying_rule = side.decision.alternatives.empty()
+                           ? side.decision.rule
+                           : side.decision.alternatives.front()->rule;
+    }
   }
 }
 
@@ -177,20 +296,40 @@ L7Decision PolicyGate::judge(Judge&& judge_side) const {
     return joined;
   }
   for (const Side& side : x_sides) {
-    if (side.decision.verdict == Verdict::kAllow) {
-      joined.rule = side.decision.rule;
-      continue;
+    L7Decision decision = side.decision.audited != nullptr
+                              ? L7Decision{true, side.decision.audited, "policy", true}
+                              : L7Decision{true, side.decision.rule, {}};
+    if (side.decision.verdict != Verdict::kAllow) {
+      decision = judge_side(side.decision);
     }
-    joined = judge_side(side.decision);
-    if (!joined.allowed) {
-      return joined;
+    if (!decision.allowed) {
+      return decision;
+    }
+    // What one side would refuse is the news, whatever the other says.
+    if (decision.audit || !joined.audit) {
+      joined = decision;
     }
   }
   return joined;
 }
 
 L7Decision PolicyGate::judge_http(const policy::HttpRequest& request) const {
+  if (x_asks_for_tls && !x_wire) {
+    return {false, &x_snapshot->program->rules().front(), "protocol"};
+  }
   return judge([&](const policy::FlowDecision& flow) { return policy::judge_http(flow, request); });
+}
+
+std::string PolicyGate::nearest_http(const policy::HttpRequest& request) const {
+  for (const Side& side : x_sides) {
+    if (is_http(side.decision)) {
+      const L7Decision decision = policy::judge_http(side.decision, request);
+      if (!decision.allowed || decision.audit) {
+        return policy::near_request(side.decision, request);
+      }
+    }
+  }
+  return {};
 }
 
 L7Decision PolicyGate::judge_dns(const DnsName& name) const {

@@ -55,7 +55,7 @@ std::uint64_t boot_time_ns() {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-DataPath::DataPath()
+DataPath::DataPath(std::uint32_t flows)
     : x_bpffs(redirect::find_bpffs().value_or("/sys/fs/bpf") + "/" + unique_name()),
       x_ring(nullptr, &ring_buffer__free) {
   must(redirect::ensure_bpffs(x_bpffs).has_value(), "no BPF file system");
@@ -63,7 +63,7 @@ DataPath::DataPath()
   auto object = redirect::BpfObject::load(redirect::pin_folder(x_bpffs), {.addresses = 64,
                                                                           .endpoints = 16,
                                                                           .learned = 64,
-                                                                          .flows = 4096,
+                                                                          .flows = flows,
                                                                           .returns = 4096,
                                                                           .event_bytes = 1u << 16});
   if (!object) {
@@ -148,6 +148,12 @@ void DataPath::change_policy(std::uint32_t endpoint, std::uint16_t flags,
   const std::uint32_t zero = 0;
   const weir_config config{.revision = ++x_revision, .workers = 0};
   must(bpf_map_update_elem(x_object->maps().config, &zero, &config, BPF_ANY) == 0, "config");
+}
+
+void DataPath::replace(std::uint32_t endpoint, std::uint32_t by, std::uint16_t flags,
+                       std::optional<std::vector<redirect::PolicyRow>> rows) {
+  pod(endpoint).id = by;
+  set_policy(by, flags, std::move(rows));
 }
 
 void DataPath::set_interface(std::uint32_t endpoint, std::uint32_t interface) {

@@ -44,7 +44,7 @@ std::uint64_t boot_time_ns();
 
 class DataPath {
 public:
-  DataPath();
+  explicit DataPath(std::uint32_t flows = 4096); // room in weir_conntrack
   ~DataPath();
   DataPath(const DataPath&) = delete;
   DataPath& operator=(const DataPath&) = delete;
@@ -55,6 +55,9 @@ public:
   // As apply() would: the other slot, and the revision raised.
   void change_policy(std::uint32_t endpoint, std::uint16_t flags,
                      std::optional<std::vector<redirect::PolicyRow>> rows);
+  // The endpoint's addresses are those of a new one from here on.
+  void replace(std::uint32_t endpoint, std::uint32_t by, std::uint16_t flags,
+               std::optional<std::vector<redirect::PolicyRow>> rows);
   void set_interface(std::uint32_t endpoint, std::uint32_t interface);
   void learn(std::uint32_t endpoint, std::string_view address, std::uint64_t groups,
              std::uint64_t expires_ns);

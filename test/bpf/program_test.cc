@@ -89,7 +89,7 @@ TEST_CASE("a redirected flow without a proxy is dropped and counted") {
   CHECK(path.drops(WEIR_DROP_NO_PROXY, WEIR_EGRESS) == 6);
 }
 
-TEST_CASE("a protocol that the proxy does not speak is never redirected") {
+TEST_CASE("N5: a protocol that the proxy does not speak is never redirected") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress, Rows{row_any(WEIR_EGRESS, WEIR_IDENTITY_ANY, WEIR_REDIRECT)});
@@ -100,7 +100,7 @@ TEST_CASE("a protocol that the proxy does not speak is never redirected") {
   }
 }
 
-TEST_CASE("a pod cannot send from an address that is not its own") {
+TEST_CASE("N9: a pod cannot send from an address that is not its own") {
   require_root();
   DataPath path; // no policy at all
   for (const Family& family : kFamilies) {
@@ -215,7 +215,7 @@ TEST_CASE("nobody but the proxy answers a redirected flow") {
   CHECK(path.drops(WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS) == 2);
 }
 
-TEST_CASE("the node reaches its pods by the row that says so") {
+TEST_CASE("N7: the node reaches its pods by the row that says so") {
   require_root();
   DataPath path;
   path.set_policy(kA, kIngress,
@@ -225,7 +225,7 @@ TEST_CASE("the node reaches its pods by the row that says so") {
   CHECK(path.to_pod(tcp("172.31.0.1", "10.1.0.1", 1, 22, kSyn)).action == kNext);
 }
 
-TEST_CASE("fragments are dropped where policy has a say") {
+TEST_CASE("N3: fragments are dropped where policy has a say") {
   require_root();
   DataPath path;
   path.set_policy(kA, kIngress | kEgress,
@@ -245,7 +245,7 @@ TEST_CASE("fragments are dropped where policy has a say") {
   CHECK(path.drops(WEIR_DROP_FRAGMENT, WEIR_INGRESS) == 4);
 }
 
-TEST_CASE("IPv6 extension headers are walked, and too many are dropped") {
+TEST_CASE("N2: IPv6 extension headers are walked, and too many are dropped") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress,
@@ -263,7 +263,7 @@ TEST_CASE("IPv6 extension headers are walked, and too many are dropped") {
   CHECK(path.drops(WEIR_DROP_EXTENSION, WEIR_EGRESS) == 2);
 }
 
-TEST_CASE("IPv4 options do not hide the ports") {
+TEST_CASE("N2: IPv4 options do not hide the ports") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress,
@@ -272,7 +272,7 @@ TEST_CASE("IPv4 options do not hide the ports") {
   CHECK(path.from_pod(udp("10.1.0.1", "192.0.2.9", 1, 54).ipv4_options(10)).action == kShot);
 }
 
-TEST_CASE("headers that are cut short or in disguise are dropped") {
+TEST_CASE("N1: headers that are cut short or in disguise are dropped") {
   require_root();
   DataPath path;
   for (const Family& family : kFamilies) {
@@ -293,7 +293,7 @@ TEST_CASE("headers that are cut short or in disguise are dropped") {
   CHECK(path.drops(WEIR_DROP_MALFORMED, WEIR_EGRESS) == 8);
 }
 
-TEST_CASE("ARP and neighbour discovery pass always") {
+TEST_CASE("N4: ARP and neighbour discovery pass always") {
   require_root();
   DataPath path;
   path.set_policy(kA, WEIR_ENDPOINT_HELD, std::nullopt);
@@ -307,7 +307,7 @@ TEST_CASE("ARP and neighbour discovery pass always") {
         kShot);
 }
 
-TEST_CASE("a pod without a computed policy is locked") {
+TEST_CASE("S2: a pod without a computed policy is locked") {
   require_root();
   DataPath path;
   for (const Family& family : kFamilies) {
@@ -366,7 +366,7 @@ TEST_CASE("an expired address opens no new flow, and flows that it opened live o
   CHECK(path.drops(WEIR_DROP_FQDN_EXPIRED, WEIR_EGRESS) == 4);
 }
 
-TEST_CASE("a policy change is felt by the next packet of a flow") {
+TEST_CASE("N11: a policy change is felt by the next packet of a flow") {
   require_root();
   DataPath path;
   const Rows open{row(WEIR_EGRESS, WEIR_IDENTITY_ANY, IPPROTO_TCP, 80, WEIR_ALLOW)};
@@ -384,7 +384,7 @@ TEST_CASE("a policy change is felt by the next packet of a flow") {
   }
 }
 
-TEST_CASE("a flow that must be judged at L7 from now on does not pass by") {
+TEST_CASE("N11: a flow that must be judged at L7 from now on does not pass by") {
   require_root();
   DataPath path;
   path.change_policy(kA, kEgress,
@@ -402,7 +402,7 @@ TEST_CASE("a flow that must be judged at L7 from now on does not pass by") {
   CHECK(path.drops(WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS) == 2);
 }
 
-TEST_CASE("an echo reply passes by its request, and nothing else by the reply") {
+TEST_CASE("N4: an echo reply passes by its request, and nothing else by the reply") {
   require_root();
   DataPath path;
   for (const Family& family : kFamilies) {
@@ -428,7 +428,7 @@ TEST_CASE("an echo reply passes by its request, and nothing else by the reply") 
   }
 }
 
-TEST_CASE("an ICMP error passes with the flow that it quotes") {
+TEST_CASE("N4: an ICMP error passes with the flow that it quotes") {
   require_root();
   DataPath path;
   path.set_policy(kA, kIngress | kEgress,
@@ -482,7 +482,7 @@ TEST_CASE("answers to the proxy's own connections go to the proxy") {
   CHECK(path.count(WEIR_COUNT_FROM_PROXY) == 4);
 }
 
-TEST_CASE("a pod's own flow takes back the ports that the proxy has used") {
+TEST_CASE("N12: a pod's own flow takes back the ports that the proxy has used") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress,
@@ -506,7 +506,7 @@ TEST_CASE("a packet meant for the proxy never leaves the node") {
   CHECK(path.drops(WEIR_DROP_UNROUTED_MARK, WEIR_INGRESS) == 2);
 }
 
-TEST_CASE("a pod's marks are taken from it") {
+TEST_CASE("N7: a pod's marks are taken from it") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress, Rows{});
@@ -524,4 +524,37 @@ TEST_CASE("an address at the pod's interface that is not the pod's gets nothing"
   DataPath path;
   CHECK(path.to_pod(udp("192.0.2.9", "10.1.0.77", 1, 2)).action == kShot);
   CHECK(path.to_pod(udp("2001:db8::9", "fd00:1::77", 1, 2)).action == kShot);
+}
+
+TEST_CASE("what an audited policy alone refuses passes and is told, once a flow") {
+  require_root();
+  DataPath path;
+  const auto with = [](weir_direction direction, weir_verdict enforced) {
+    redirect::PolicyRow all = row(direction, WEIR_IDENTITY_ANY, IPPROTO_UDP, 53, WEIR_DENY, 7);
+    redirect::PolicyRow rest = row(direction, WEIR_IDENTITY_ANY, IPPROTO_UDP, 53, enforced, 5);
+    rest.key.direction |= WEIR_WITHOUT_AUDITED;
+    return Rows{all, rest};
+  };
+  for (const Family& family : kFamilies) {
+    path.forget_flows();
+    path.events();
+    const std::uint64_t before = path.drops(WEIR_DROP_AUDIT, WEIR_EGRESS);
+    path.set_policy(kA, kEgress | WEIR_ENDPOINT_AUDITED, with(WEIR_EGRESS, WEIR_ALLOW));
+    for (int i = 0; i < 3; ++i) {
+      CHECK(path.from_pod(udp(family.a, family.world, 1001, 53)).action == kNext);
+    }
+    const auto events = path.events();
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].verdict == WEIR_ALLOW);
+    CHECK(events[0].reason == WEIR_DROP_AUDIT);
+    CHECK(events[0].rule == 7);
+    CHECK(path.drops(WEIR_DROP_AUDIT, WEIR_EGRESS) == before + 1);
+
+    path.set_policy(kA, kEgress | WEIR_ENDPOINT_AUDITED, with(WEIR_EGRESS, WEIR_DENY));
+    CHECK(path.from_pod(udp(family.a, family.world, 1002, 53)).action == kShot);
+    CHECK(path.events().at(0).rule == 5);
+    // Without the flag the further rows mean nothing.
+    path.set_policy(kA, kEgress, with(WEIR_EGRESS, WEIR_ALLOW));
+    CHECK(path.from_pod(udp(family.a, family.world, 1003, 53)).action == kShot);
+  }
 }

@@ -380,6 +380,7 @@ void Lab::write_endpoints() {
     text += "  " + name + ": {labels: {kubernetes.io/metadata.name: " + name + "}}\n";
   }
   text += std::string("nodes:\n  - {name: node-a, ips: [") + kNodeV4 + ", \"" + kNodeV6 + "\"]}\n";
+  text += "services: " + x_services + "\n";
   write_file(folder() / "endpoints.yaml.new", text);
   fs::rename(folder() / "endpoints.yaml.new", folder() / "endpoints.yaml");
 }
@@ -389,6 +390,7 @@ void Lab::write_config() {
   write_file(folder() / "weir.yaml",
              "node: {name: node-a}\npolicies: {directory: " + in_folder("policies") +
                  "}\nendpoints: {file: " + in_folder("endpoints.yaml") +
+                 "}\nsecrets: {directory: " + in_folder("secrets") +
                  "}\nstate: {directory: " + in_folder("state") +
                  "}\nworkers: 2\nredirect: {mode: bpf, bpffs: " + bpffs().string() +
                  "}\nadmin: {address: \"127.0.0.1:" + std::to_string(kAdminPort) +

@@ -201,6 +201,8 @@ public:
   void connect_pod(const Pod& pod);
   HttpServer& serve_http(const Pod& pod, std::uint16_t port = 80);
 
+  // The value of `services` in endpoints.yaml from the next write_endpoints() on, as YAML.
+  void set_services(std::string yaml) { x_services = std::move(yaml); }
   void write_endpoints(); // replaces the file by renaming
   // Writes weir.yaml and endpoints.yaml, starts weir-proxy in the node, waits for /ready.
   void start_weir();
@@ -235,6 +237,7 @@ private:
   std::unique_ptr<HttpServer> x_world_http;
   std::unique_ptr<DnsServer> x_dns;
   std::unique_ptr<PolicyFolder> x_policies;
+  std::string x_services = "[]";
   std::optional<Process> x_weir;
 };
 

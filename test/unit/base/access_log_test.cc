@@ -16,6 +16,8 @@
 
 namespace {
 
+constexpr AccessLog::Options kEveryLine{.max_denials_per_second = 10'000'000};
+
 using namespace weir;
 using namespace std::chrono_literals;
 
@@ -178,7 +180,7 @@ TEST_CASE("lines of all workers reach the file whole, in each worker's order") {
   constexpr std::uint64_t kLines = 5000;
   std::vector<std::uint64_t> lost(kWorkers);
   {
-    auto log = AccessLog::open(folder.file("log"), kWorkers);
+    auto log = AccessLog::open(folder.file("log"), kWorkers, kEveryLine);
     REQUIRE(log.has_value());
     std::vector<std::thread> workers;
     for (unsigned worker = 0; worker < kWorkers; ++worker) {
@@ -218,7 +220,7 @@ TEST_CASE("lines of all workers reach the file whole, in each worker's order") {
 
 TEST_CASE("after flush the file has everything that was handed over") {
   const Folder folder;
-  auto log = AccessLog::open(folder.file("log"), 1);
+  auto log = AccessLog::open(folder.file("log"), 1, kEveryLine);
   REQUIRE(log.has_value());
   std::string expected;
   for (std::uint64_t i = 0; i < 50; ++i) {
@@ -234,7 +236,7 @@ TEST_CASE("after flush the file has everything that was handed over") {
 TEST_CASE("after reopen lines go to the new file of that name, and the old one is kept") {
   const Folder folder;
   const std::string path = folder.file("log");
-  auto log = AccessLog::open(path, 1);
+  auto log = AccessLog::open(path, 1, kEveryLine);
   REQUIRE(log.has_value());
   REQUIRE((*log)->write(0, denied_request()));
   (*log)->flush();
@@ -250,7 +252,7 @@ TEST_CASE("a reopen that fails keeps the old file") {
   const Folder folder;
   const std::string path = folder.file("inner/log");
   std::filesystem::create_directory(folder.file("inner"));
-  auto log = AccessLog::open(path, 1);
+  auto log = AccessLog::open(path, 1, kEveryLine);
   REQUIRE(log.has_value());
   std::filesystem::rename(folder.file("inner"), folder.file("moved"));
   CHECK((*log)->reopen().has_error());
@@ -263,7 +265,7 @@ TEST_CASE("a file is appended to, and nobody else may read it") {
   const Folder folder;
   const std::string path = folder.file("log");
   for (int run = 0; run < 2; ++run) {
-    auto log = AccessLog::open(path, 1);
+    auto log = AccessLog::open(path, 1, kEveryLine);
     REQUIRE(log.has_value());
     REQUIRE((*log)->write(0, denied_request()));
   }
@@ -275,11 +277,11 @@ TEST_CASE("a file is appended to, and nobody else may read it") {
 
 TEST_CASE("a path that cannot be opened is an error") {
   const Folder folder;
-  CHECK(AccessLog::open(folder.file("no/such/folder/log"), 1).has_error());
-  CHECK(AccessLog::open(folder.file(""), 1).has_error());
+  CHECK(AccessLog::open(folder.file("no/such/folder/log"), 1, kEveryLine).has_error());
+  CHECK(AccessLog::open(folder.file(""), 1, kEveryLine).has_error());
   // A FIFO without a reader is no reason to hang at start.
   REQUIRE(mkfifo(folder.file("fifo").c_str(), 0600) == 0);
-  CHECK(AccessLog::open(folder.file("fifo"), 1).has_error());
+  CHECK(AccessLog::open(folder.file("fifo"), 1, kEveryLine).has_error());
 }
 
 TEST_CASE("a reader that does not read costs lines, never the worker's time or the end") {
@@ -290,7 +292,7 @@ TEST_CASE("a reader that does not read costs lines, never the worker's time or t
   REQUIRE(reader >= 0);
   std::uint64_t written = 0;
   {
-    auto log = AccessLog::open(path, 1);
+    auto log = AccessLog::open(path, 1, kEveryLine);
     REQUIRE(log.has_value());
     // The pipe and the worker's buffer fill; from then on a write says so, at once.
     while ((*log)->write(0, denied_request())) {
@@ -308,7 +310,7 @@ TEST_CASE("a reader that went away does not end the process, and lines continue 
   const std::string path = folder.file("fifo");
   REQUIRE(mkfifo(path.c_str(), 0600) == 0);
   int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  auto log = AccessLog::open(path, 1);
+  auto log = AccessLog::open(path, 1, kEveryLine);
   REQUIRE(log.has_value());
   ::close(reader);
   REQUIRE((*log)->write(0, denied_request()));

@@ -401,15 +401,17 @@ TEST_CASE("services mean the pods behind them, or their outside addresses") {
   CHECK(f.egress(f.outside("9.9.9.9"), 80).verdict == Verdict::kAllow);
 }
 
-TEST_CASE("kafka, listeners and TLS termination open nothing; a deny of them closes the port") {
+TEST_CASE("kafka, and TLS without HTTP rules, open nothing; a deny of them closes the port") {
   Fixture f;
   f.policy("p",
            "{endpointSelector: {}, ingress: [{toPorts: [{ports: [{port: \"9092\", protocol: TCP}], "
            "rules: {kafka: [{topic: t}]}}]}, {toPorts: [{ports: [{port: \"443\", protocol: TCP}], "
-           "terminatingTLS: {secret: {name: s}}, rules: {http: [{}]}}]}]}")
+           "terminatingTLS: {secret: {name: s}}}]}, {toPorts: [{ports: [{port: \"8443\", "
+           "protocol: TCP}], terminatingTLS: {secret: {name: s}}, rules: {http: [{}]}}]}]}")
       .compile();
   CHECK(f.ingress(Fixture::kClient, 9092).verdict == Verdict::kDeny);
   CHECK(f.ingress(Fixture::kClient, 443).verdict == Verdict::kDeny);
+  CHECK(f.ingress(Fixture::kClient, 8443).verdict == Verdict::kRedirect);
 
   Fixture deny;
   deny.policy("p",
@@ -498,4 +500,52 @@ TEST_CASE("the same input gives the same rows in the same order") {
   };
   CHECK_FALSE(rows().empty());
   CHECK(rows() == rows());
+}
+
+namespace {
+
+std::string audited(const std::string& name, const std::string& spec) {
+  return "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: " + name +
+         ", namespace: shop, annotations: {weir.io/enforcement: audit}}\nspec: " + spec + "\n";
+}
+
+} // namespace
+
+TEST_CASE("an audited policy's denials are told and not enforced, another policy's are") {
+  Fixture f;
+  f.document(audited("staged", "{endpointSelector: {matchLabels: {app: web}}, ingress: "
+                               "[{fromEndpoints: [{matchLabels: {app: client}}], toPorts: [{ports: "
+                               "[{port: \"80\", protocol: TCP}], rules: {http: [{method: GET, "
+                               "path: /a}]}}]}]}"))
+      .compile();
+  CHECK(f.web().audited());
+  const FlowDecision requests = f.ingress(Fixture::kClient, 80);
+  CHECK(requests.verdict == Verdict::kRedirect);
+  CHECK_FALSE(judge_http(requests, {"GET", "/a", "web", {}}).audit);
+  const L7Decision told = judge_http(requests, {"GET", "/b", "web", {}});
+  CHECK(told.allowed);
+  CHECK(told.audit);
+  CHECK(told.rule->label == "shop/staged");
+  CHECK(told.reason == "path");
+  const FlowDecision other = f.ingress(Fixture::kOther, 80);
+  CHECK(other.verdict == Verdict::kAllow);
+  REQUIRE(other.audited != nullptr);
+  CHECK(other.audited->label == "default-deny");
+
+  f.policy("real", "{endpointSelector: {matchLabels: {app: web}}, ingressDeny: [{fromEndpoints: "
+                   "[{matchLabels: {app: api}}]}]}")
+      .compile();
+  CHECK(f.ingress(Fixture::kApi, 80).verdict == Verdict::kDeny);
+  CHECK(f.ingress(Fixture::kApi, 80).rule->label == "shop/real");
+  CHECK(judge_http(f.ingress(Fixture::kClient, 80), {"GET", "/b", "web", {}}).audit == false);
+}
+
+TEST_CASE("enforcement is a word that is known") {
+  const auto parsed = parse_policies(
+      "p.yaml", "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, "
+                "annotations: {weir.io/enforcement: dry-run}}\nspec: {endpointSelector: {}, "
+                "ingress: [{}]}\n");
+  REQUIRE(parsed.size() == 1);
+  CHECK(parsed[0].policy == nullptr);
+  CHECK(parsed[0].diagnostics.at(0).code == "enforcement");
 }
