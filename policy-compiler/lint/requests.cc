@@ -143,10 +143,11 @@ private:
       };
     };
     const auto& all = ports.ports;
-    if (ports.l7 == L7Kind::kHttp && std::any_of(all.begin(), all.end(), is(443, IPPROTO_TCP))) {
+    if (ports.l7 == L7Kind::kHttp && !ports.terminating &&
+        std::any_of(all.begin(), all.end(), is(443, IPPROTO_TCP))) {
       tell(Severity::kWarning, where,
            "HTTP rules for port 443: what is encrypted there cannot be read and is refused",
-           "use `serverNames`, or the port behind the TLS termination", "http-tls-port");
+           "use `serverNames`, or `terminatingTLS`", "http-tls-port");
     }
     const bool host = std::any_of(ports.http.begin(), ports.http.end(), [](const HttpRule& one) {
       return !one.host.empty() && is_plain(one.host) && one.host.find(':') == std::string::npos;

@@ -40,7 +40,7 @@ build_packages=(g++ cmake ninja-build pkg-config ccache lld git ca-certificates
 test_packages=(iproute2 iptables iputils-ping procps curl nginx-light dnsmasq-base bind9-dnsutils
   netcat-openbsd nghttp2-client nghttp2-server openssl python3 python3-grpcio
   shellcheck jq)
-bench_packages=(haproxy nftables nghttp2-proxy wrk linux-perf)
+bench_packages=(haproxy nftables nghttp2-proxy wrk linux-perf dnsperf dnsdist unbound)
 
 case $tier in
 run) packages=("${run_packages[@]}") ;;

@@ -34,7 +34,7 @@ constexpr auto kDnsPolicy = R"({
 class PolicyFixture : public test::ServiceFixture {
 public:
   explicit PolicyFixture(const std::string& spec, const config::Dns& dns = {})
-      : context{worker, http, cache, log, dns}, upstream(SOCK_DGRAM, "127.0.0.1:0"),
+      : context{worker, http, cache, log, nullptr, dns}, upstream(SOCK_DGRAM, "127.0.0.1:0"),
         client(SOCK_DGRAM, "127.0.0.1:0") {
     publish(spec);
     auto opened = DnsListener::open_static(
