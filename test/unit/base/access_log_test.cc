@@ -11,12 +11,13 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <thread>
 #include <vector>
 
 namespace {
 
-constexpr AccessLog::Options kEveryLine{.max_denials_per_second = 10'000'000};
+constexpr weir::AccessLog::Options kEveryLine{.max_denials_per_second = 10'000'000};
 
 using namespace weir;
 using namespace std::chrono_literals;
@@ -327,3 +328,65 @@ TEST_CASE("a reader that went away does not end the process, and lines continue 
 }
 
 } // namespace
+
+TEST_CASE("R: a flood of denials is cut to so many lines a second, and what is left out is told") {
+  const Folder folder;
+  const std::string path = folder.file("log");
+  {
+    auto log = AccessLog::open(path, 1, {.max_denials_per_second = 3});
+    REQUIRE(log.has_value());
+    AccessRecord denied = denied_request();
+    denied.verdict = AccessVerdict::kDenied;
+    denied.time = std::chrono::system_clock::time_point(std::chrono::seconds(1000));
+    AccessRecord allowed = denied;
+    allowed.verdict = AccessVerdict::kAllowed;
+    for (int i = 0; i < 10; ++i) {
+      CHECK((*log)->write(0, denied));
+      CHECK((*log)->write(0, allowed));
+    }
+    allowed.time += std::chrono::seconds(1);
+    CHECK((*log)->write(0, allowed));
+  }
+  std::ifstream file(path);
+  std::size_t denials = 0, others = 0;
+  std::string told;
+  for (std::string line; std::getline(file, line);) {
+    if (line.find("lines_left_out") != std::string::npos) {
+      told = line;
+    } else if (line.find("DENIED") != std::string::npos) {
+      ++denials;
+    } else {
+      ++others;
+    }
+  }
+  CHECK(denials == 3);
+  CHECK(others == 11);
+  CHECK(told.find("\"lines_left_out\":7") != std::string::npos);
+  CHECK(told.find("\"reason\":\"log-limit\"") != std::string::npos);
+}
+
+TEST_CASE("a record in Envoy's text format has Envoy's fields and flags") {
+  AccessRecord record;
+  record.time = std::chrono::system_clock::time_point(std::chrono::milliseconds(1500));
+  record.verdict = AccessVerdict::kError;
+  record.protocol = "http";
+  record.method = "GET";
+  record.path = "/a\"b\n";
+  record.host = "shop";
+  record.status = 503;
+  record.reason = "upstream-refused";
+  record.bytes_in = 10;
+  record.bytes_out = 20;
+  record.duration = std::chrono::microseconds(4200);
+  record.destination.ip = *IpAddress::parse("10.0.0.1");
+  record.destination.port = 80;
+  std::string line;
+  format_envoy_record(record, line);
+  CHECK(line ==
+        "[1970-01-01T00:00:01.500000Z] \"GET /a\\\"b\\u000a HTTP/1.1\" 503 UF 10 20 4 - \"-\" "
+        "\"-\" \"-\" \"shop\" \"10.0.0.1:80\"\n");
+  line.clear();
+  format_envoy_record({}, line);
+  CHECK(line == "[1970-01-01T00:00:00.000000Z] \"- - \" 0 DPE 0 0 0 - \"-\" \"-\" \"-\" \"-\" "
+                "\"-\"\n");
+}
