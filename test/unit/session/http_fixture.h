@@ -26,6 +26,7 @@ struct JudgeState {
   bool allow_any_path = false;
   std::string last_host, last_path;
   std::vector<std::string> last_fields;
+  std::vector<std::string> allowed_paths; // in the order of the requests
   unsigned judged = 0;
 };
 
@@ -50,6 +51,9 @@ public:
     }
     const bool path =
         request.path.starts_with("/public") || request.path == "*" || x_state.allow_any_path;
+    if (path || x_state.audit) {
+      x_state.allowed_paths.emplace_back(request.path);
+    }
     return {path || x_state.audit, &x_rule, path ? "" : "path", !path && x_state.audit};
   }
   [[nodiscard]] std::string nearest(const policy::HttpRequest& request) const override {
