@@ -32,9 +32,9 @@ struct Matches {
   std::vector<const Filter*> l7; // kAllowL7 and kDenyL7
 };
 
-L7Decision allowed_by(const RuleRef* rule) { return {true, rule, {}}; }
+L7Decision allowed_by(const RuleRef* rule) { return {.allowed = true, .rule = rule, .reason = {}}; }
 L7Decision refused(const FlowDecision& flow, const RuleRef* rule, std::string_view reason) {
-  return {false, rule != nullptr ? rule : flow.rule, reason};
+  return {.allowed = false, .rule = rule != nullptr ? rule : flow.rule, .reason = reason};
 }
 
 // What all policies say, softened by what those say that are enforced.
@@ -42,7 +42,12 @@ template <typename Judge>
 L7Decision judge_with_audit(const FlowDecision& flow, Judge&& judge_by) {
   L7Decision decision = judge_by(flow);
   if (decision.allowed) {
-    return flow.audited != nullptr ? L7Decision{true, flow.audited, "policy", true} : decision;
+    if (flow.audited != nullptr) {
+      decision.audit = true;
+      decision.rule = flow.audited;
+      decision.reason = "policy";
+    }
+    return decision;
   }
   if (flow.unaudited == nullptr) {
     return decision;
@@ -236,9 +241,14 @@ std::uint64_t CompiledEndpoint::fqdn_groups(const DnsName& name) const {
 namespace {
 
 L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request) {
-  return judge(
+  const HttpMatcher* accepting = nullptr;
+  L7Decision decision = judge(
       flow, L7Protocol::kHttp, "denied",
-      [&](const L7Rules& rules) { return rules.http->find(request).has_value(); },
+      [&](const L7Rules& rules) {
+        const auto found = rules.http->find(request);
+        accepting = found ? &rules.http->at(*found) : nullptr;
+        return found.has_value();
+      },
       [&] {
         HttpMatcher::Fit best;
         const RuleRef* rule = nullptr;
@@ -251,6 +261,10 @@ L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request) {
         }
         return refused(flow, rule, rule != nullptr ? best.failed : "denied");
       });
+  if (decision.allowed && accepting != nullptr && !accepting->actions.list.empty()) {
+    decision.actions[0] = &accepting->actions;
+  }
+  return decision;
 }
 
 L7Decision judge_dns_by(const FlowDecision& flow, const DnsName& name) {

@@ -50,9 +50,26 @@ struct HeaderMatcher {
   [[nodiscard]] bool matches(std::span<const HttpHeader> headers) const;
 };
 
+// What becomes of a request that a rule accepts although a header is not as it wants it.
+struct HeaderAction {
+  enum class Kind : std::uint8_t {
+    kLog,     // it is told
+    kAdd,     // the header is added with the value wanted
+    kDelete,  // it is taken out
+    kReplace, // both
+  };
+  Kind kind = Kind::kLog;
+  HeaderMatcher wanted;
+};
+
+struct HeaderActions {
+  std::vector<HeaderAction> list;
+};
+
 struct HttpMatcher {
   FieldMatcher method, path, host;
   std::vector<HeaderMatcher> headers; // all of them
+  HeaderActions actions;
 
   // How many of the fields match, in the order method, path, host, headers; and the first that
   // does not ("method", "path", …; empty when all do).
@@ -72,6 +89,7 @@ public:
 
   // Index of a matcher that accepts the request.
   [[nodiscard]] std::optional<std::size_t> find(const HttpRequest& request) const;
+  [[nodiscard]] const HttpMatcher& at(std::size_t index) const { return x_matchers[index]; }
   // The best fit among the first few rules: for the reason of a denial, not for verdicts.
   [[nodiscard]] HttpMatcher::Fit nearest(const HttpRequest& request) const;
 

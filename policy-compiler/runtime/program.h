@@ -11,6 +11,7 @@
 #include "proxy/base/ip.h"
 #include "redirect-bpf/abi/weir_abi.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -57,6 +58,7 @@ struct Flow {
   std::uint64_t fqdn_groups = 0;
 };
 
+struct HeaderActions;
 class L7Rules; // one protocol's compiled matchers of one rule; lower/l7.cc makes them
 
 // The answer at L3/L4, and for a redirected flow everything needed to judge its requests. Cheap to
@@ -90,6 +92,9 @@ struct L7Decision {
   // Allowed only because the policy that refuses it is audited: `rule` and `reason` are the
   // refusal's.
   bool audit = false;
+  // Of the rules that allowed it: what they want done about its headers (http_matcher.h). Null: no
+  // more. Live as long as the Program.
+  std::array<const HeaderActions*, 2> actions{};
 };
 
 // Everything that is decided for one endpoint.

@@ -478,6 +478,7 @@ void format_access_record(const AccessRecord& record, std::string& line) {
   members.text("rule", record.denying_rule);
   members.text("nearest", record.nearest);
   members.text("reason", record.reason);
+  members.text("header_mismatches", record.header_mismatches);
   members.number("bytes_in", record.bytes_in);
   members.number("bytes_out", record.bytes_out);
   members.number("lines_left_out", record.lines_left_out);

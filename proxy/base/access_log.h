@@ -35,6 +35,7 @@ struct AccessRecord {
   std::string_view denying_rule;           // "ingress rule 2"
   std::string_view nearest;                // what came nearest to allowing it, in words
   std::string_view reason;                 // "method", "path", "upstream-refused", …
+  std::string_view header_mismatches;      // names of fields that a rule with `mismatch` misses
   std::optional<std::uint64_t> bytes_in, bytes_out;
   std::optional<std::uint64_t> lines_left_out; // of denials, before this line
   std::optional<std::chrono::microseconds> duration;

@@ -78,6 +78,17 @@ bool forwarding_claim(std::string_view name) {
   }
 }
 
+bool settable_field(std::string_view name) {
+  for (const std::string_view kept :
+       {"connection", "content-length", "expect", "host", "http2-settings", "keep-alive",
+        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}) {
+    if (is_named(name, kept)) {
+      return false;
+    }
+  }
+  return !name.empty() && all(kTokenByte, name) && !reserved_field(name);
+}
+
 bool trailer_field(std::string_view name) {
   if (reserved_field(name) || forwarding_claim(name)) {
     return false;

@@ -19,4 +19,8 @@ bool forwarding_claim(std::string_view name);
 // led by it.
 bool trailer_field(std::string_view name);
 
+// May a policy have it changed in a request? What frames and routes the message is weir's own to
+// write, and what is no field name is nobody's.
+bool settable_field(std::string_view name);
+
 } // namespace weir::http

@@ -75,13 +75,14 @@ std::string_view phrase(int status) {
 } // namespace
 
 void write_request_head(const RequestHead& head, const CanonicalTarget& target,
-                        const RequestFacts& facts, std::string& out) {
+                        const RequestFacts& facts, std::span<const Header> fields,
+                        std::string& out) {
   out.append(head.method);
   out.push_back(' ');
   out.append(target.path.empty() ? target.host : target.path);
   out.append(" HTTP/1.1\r\n");
   append_field("Host", target.host, out);
-  for (const Header& field : facts.fields) {
+  for (const Header& field : fields) {
     append_field(field.name, field.value, out);
   }
   append_framing(facts.body, out);

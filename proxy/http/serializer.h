@@ -8,14 +8,17 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
 namespace weir::http {
 
-// Appends. The string keeps its storage from message to message.
+// Appends. fields: facts.fields, or what policy has made of them. The string keeps its storage from
+// message to message.
 void write_request_head(const RequestHead& head, const CanonicalTarget& target,
-                        const RequestFacts& facts, std::string& out);
+                        const RequestFacts& facts, std::span<const Header> fields,
+                        std::string& out);
 
 enum class ConnectionField : std::uint8_t { kNone, kClose, kKeepAlive, kUpgrade };
 

@@ -281,6 +281,7 @@ void Http2Bridge::on_head(StreamEnd& end, bool end_stream) {
     answer(exchange, 403, AccessVerdict::kDenied, {});
     return;
   }
+  exchange.edits.take(decision, exchange.request.fields);
   forward(exchange);
 }
 
@@ -303,6 +304,7 @@ void Http2Bridge::forward(Exchange& exchange) {
 bool Http2Bridge::send(Exchange& exchange) {
   x_fields.clear();
   http2::write_fields(exchange.request, x_fields);
+  exchange.edits.apply(x_fields);
   const http2::BodyQueue& body = exchange.server.outgoing;
   const bool empty = body.ended() && body.size() == 0 && body.trailers().size() == 0;
   if (!exchange.upstream->x_connection.send_request(exchange.server, x_fields, empty)) {
@@ -515,6 +517,7 @@ void Http2Bridge::release_if_done(Exchange& exchange) {
     exchange.answered = exchange.own_answer = exchange.recorded = exchange.server_done = false;
     exchange.status = 0;
     exchange.denial.clear();
+    exchange.edits.clear();
     exchange.bytes_in = exchange.bytes_out = 0;
     x_spare.splice(x_spare.begin(), x_exchanges, at);
   }
@@ -552,6 +555,7 @@ void Http2Bridge::record(Exchange& exchange, AccessVerdict verdict, std::string_
   if (verdict == AccessVerdict::kDenied || verdict == AccessVerdict::kAudit) {
     exchange.denial.describe(record);
   }
+  record.header_mismatches = exchange.edits.mismatches();
   record.bytes_in = exchange.bytes_in;
   record.bytes_out = exchange.bytes_out;
   record.duration = std::chrono::duration_cast<std::chrono::microseconds>(

@@ -24,6 +24,7 @@
 #include "proxy/http2/limits.h"
 #include "proxy/http2/message.h"
 #include "proxy/session/denial_note.h"
+#include "proxy/session/header_edits.h"
 #include "proxy/session/http_judge.h"
 
 #include <chrono>
@@ -65,6 +66,7 @@ struct Http2Exchange {
   int status = 0;
   std::uint64_t bytes_in = 0, bytes_out = 0;
   DenialNote denial;
+  HeaderEdits edits;
 };
 
 // A connection to the server. The session moves its bytes, and says when it is there and when not.

@@ -315,6 +315,7 @@ void HttpSession::begin_exchange() {
   x_response_begun = false;
   x_forwarding = x_cut = false;
   x_denial.clear();
+  x_edits.clear();
 }
 
 void HttpSession::fail(int status, std::string_view reason) {
@@ -381,8 +382,15 @@ HttpSession::Action HttpSession::decide() {
   }
   x_log.verdict = AccessVerdict::kAllowed;
   x_forwarding = true;
+  x_edits.take(decision, x_facts.fields);
+  x_edited.clear();
+  if (!x_edits.empty()) {
+    x_edited = x_facts.fields;
+    x_edits.apply(x_edited);
+  }
   x_request_out.clear();
-  http::write_request_head(x_request, x_target, x_facts, x_request_out);
+  http::write_request_head(x_request, x_target, x_facts,
+                           x_edits.empty() ? x_facts.fields : x_edited, x_request_out);
   return Action::kForward;
 }
 
@@ -800,6 +808,7 @@ void HttpSession::record() {
   if (x_log.verdict == AccessVerdict::kDenied || x_log.verdict == AccessVerdict::kAudit) {
     x_denial.describe(record);
   }
+  record.header_mismatches = x_edits.mismatches();
   record.bytes_in = x_log.bytes_in;
   record.bytes_out = x_log.bytes_out;
   record.duration = std::chrono::duration_cast<std::chrono::microseconds>(

@@ -31,6 +31,7 @@
 #include "proxy/runtime/deadline.h"
 #include "proxy/runtime/drain.h"
 #include "proxy/session/denial_note.h"
+#include "proxy/session/header_edits.h"
 #include "proxy/session/http_judge.h"
 #include "proxy/session/policy_watch.h"
 
@@ -42,6 +43,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weir::session {
 
@@ -179,7 +181,9 @@ private:
     bool have_target = false; // the request was understood so far
   } x_log;
   DenialNote x_denial;
-  std::string x_problem; // scratch: the body of a denial
+  HeaderEdits x_edits;
+  std::vector<http::Header> x_edited; // the fields as they are forwarded, where edits change them
+  std::string x_problem;              // scratch: the body of a denial
 };
 
 } // namespace weir::session

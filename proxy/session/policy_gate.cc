@@ -306,9 +306,12 @@ L7Decision PolicyGate::judge(Judge&& judge_side) const {
       return decision;
     }
     // What one side would refuse is the news, whatever the other says.
+    auto actions = joined.actions;
+    (actions[0] == nullptr ? actions[0] : actions[1]) = decision.actions[0];
     if (decision.audit || !joined.audit) {
       joined = decision;
     }
+    joined.actions = actions;
   }
   return joined;
 }

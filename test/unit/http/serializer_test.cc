@@ -14,13 +14,13 @@ TEST_CASE("a request head is written with the canonical target and one framing")
   facts.expects_continue = true;
   facts.fields = {{"X-A", "1"}, {"X-Empty", ""}};
   std::string out;
-  http::write_request_head(head, {"/b", "shop"}, facts, out);
+  http::write_request_head(head, {"/b", "shop"}, facts, facts.fields, out);
   CHECK(out == "POST /b HTTP/1.1\r\nHost: shop\r\nX-A: 1\r\nX-Empty: \r\n"
                "Content-Length: 12\r\nExpect: 100-continue\r\n\r\n");
   out.clear();
   facts = {};
   facts.upgrade = "websocket";
-  http::write_request_head(head, {"/b", "shop"}, facts, out);
+  http::write_request_head(head, {"/b", "shop"}, facts, facts.fields, out);
   CHECK(out ==
         "POST /b HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
 }

@@ -1,4 +1,5 @@
 #include "policy-compiler/compile.h"
+#include "policy-compiler/runtime/http_matcher.h"
 #include "test/unit/policy-compiler/fixture.h"
 
 #include <algorithm>
@@ -548,4 +549,23 @@ TEST_CASE("enforcement is a word that is known") {
   REQUIRE(parsed.size() == 1);
   CHECK(parsed[0].policy == nullptr);
   CHECK(parsed[0].diagnostics.at(0).code == "enforcement");
+}
+
+TEST_CASE("P6: a header with a mismatch action refuses nothing and says what is to be done") {
+  Fixture f;
+  f.policy("p",
+           "{endpointSelector: {matchLabels: {app: web}}, ingress: [{fromEndpoints: "
+           "[{matchLabels: {app: client}}], toPorts: [{ports: [{port: \"80\", protocol: TCP}], "
+           "rules: {http: [{path: /a, headerMatches: [{name: X-A, value: b, mismatch: "
+           "REPLACE}, {name: X-C, mismatch: LOG}]}, {path: /b}]}}]}]}")
+      .compile();
+  const FlowDecision flow = f.ingress(Fixture::kClient, 80);
+  const L7Decision decision = judge_http(flow, {"GET", "/a", "web", {}});
+  CHECK(decision.allowed);
+  REQUIRE(decision.actions[0] != nullptr);
+  REQUIRE(decision.actions[0]->list.size() == 2);
+  CHECK(decision.actions[0]->list[0].kind == HeaderAction::Kind::kReplace);
+  CHECK(decision.actions[0]->list[0].wanted.value == "b");
+  CHECK(decision.actions[0]->list[1].kind == HeaderAction::Kind::kLog);
+  CHECK(judge_http(flow, {"GET", "/b", "web", {}}).actions[0] == nullptr);
 }

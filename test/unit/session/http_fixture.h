@@ -24,6 +24,7 @@ struct JudgeState {
   bool deny_all = false;
   bool audit = false; // what would be refused passes
   bool allow_any_path = false;
+  const policy::HeaderActions* actions = nullptr;
   std::string last_host, last_path;
   std::vector<std::string> last_fields;
   std::vector<std::string> allowed_paths; // in the order of the requests
@@ -54,7 +55,11 @@ public:
     if (path || x_state.audit) {
       x_state.allowed_paths.emplace_back(request.path);
     }
-    return {path || x_state.audit, &x_rule, path ? "" : "path", !path && x_state.audit};
+    return {path || x_state.audit,
+            &x_rule,
+            path ? "" : "path",
+            !path && x_state.audit,
+            {x_state.actions}};
   }
   [[nodiscard]] std::string nearest(const policy::HttpRequest& request) const override {
     return "path `" + std::string(request.path) + "` is not";

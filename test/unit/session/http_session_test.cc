@@ -1,3 +1,4 @@
+#include "policy-compiler/runtime/http_matcher.h"
 #include "test/unit/session/http_fixture.h"
 
 #include <boost/asio/error.hpp>
@@ -775,4 +776,31 @@ TEST_CASE("CONNECT is judged where that is configured, and opens a tunnel at 2xx
     CHECK(status_line(malformed.send(bad)) == "HTTP/1.1 400 Bad Request");
     CHECK(malformed.upstream.connections() == 0);
   }
+}
+
+TEST_CASE("headers that a rule wants otherwise are logged, added, deleted or replaced") {
+  using Kind = policy::HeaderAction::Kind;
+  const auto action = [](Kind kind, std::string name, std::optional<std::string> value) {
+    return policy::HeaderAction{kind, {std::move(name), std::move(value), false, false}};
+  };
+  policy::HeaderActions actions{{
+      action(Kind::kLog, "X-Trace", std::nullopt),
+      action(Kind::kAdd, "X-Team", "blue"),
+      action(Kind::kDelete, "X-Role", "user"),
+      action(Kind::kReplace, "X-Env", "prod"),
+      action(Kind::kReplace, "X-Fine", "yes"),
+      action(Kind::kReplace, "Content-Length", "0"),
+      action(Kind::kAdd, "X-Evil", "a\r\nHost: b"),
+  }};
+  HttpFixture f;
+  f.judge.actions = &actions;
+  f.send("POST /public HTTP/1.1\r\nHost: shop\r\nX-Role: admin\r\nx-env: dev\r\nX-Fine: yes\r\n"
+         "Content-Length: 2\r\n\r\nhi");
+  CHECK(f.server_got() == "POST /public HTTP/1.1\r\nHost: shop\r\nX-Fine: yes\r\nx-team: blue\r\n"
+                          "x-env: prod\r\nContent-Length: 2\r\n\r\nhi");
+  CHECK(f.answer(kOk) == kOk);
+  CHECK(f.log.lines.at(0).header_mismatches == "X-Trace,X-Team,X-Role,X-Env,Content-Length,X-Evil");
+  f.judge.actions = nullptr;
+  f.send(kGet);
+  CHECK(f.server_got() == kGet);
 }
