@@ -136,6 +136,13 @@ public:
     if (!labels.empty() && labels.back() == "denied") {
       return {.allowed = false, .denied_by = "shop/dns", .reason = "name"};
     }
+    if (!labels.empty() && labels.back() == "audited") {
+      return {.allowed = true,
+              .teaches = teaches,
+              .denied_by = "shop/dns",
+              .reason = "name",
+              .audit = true};
+    }
     return {.allowed = true, .teaches = teaches};
   }
   bool is_cluster_address(const IpAddress& address) override { return cluster.contains(address); }
