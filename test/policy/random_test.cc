@@ -3,6 +3,7 @@
 // that the kernel gets, found by longest prefix as its tries find them. kernel_test.cc goes on from
 // here with the real programs and maps.
 #include "policy-compiler/compile.h"
+#include "policy-compiler/eval/sequential_numbers.h"
 #include "redirect-bpf/bpf/decide.h"
 #include "test/policy/random_world.h"
 
@@ -163,8 +164,8 @@ TEST_CASE("audited policies refuse nothing, and the others still do", "[policy]"
     if (!random) {
       continue;
     }
-    Prefixes prefixes;
-    Bits bits;
+    SequentialPrefixes prefixes;
+    SequentialBits bits;
     CompileInput mixed_input = random->world.input, enforced_input = random->world.input;
     enforced_input.policies.clear();
     for (std::size_t i = 0; i < mixed_input.policies.size(); ++i) {
