@@ -1,0 +1,16 @@
+// Which interface of this node leads to a pod, asked of the kernel and of no CNI: the route to the
+// pod's address ends at a veth, or at a bridge whose neighbour and forwarding tables name the port.
+#pragma once
+
+#include "proxy/base/ip.h"
+#include "proxy/base/result.h"
+
+#include <string>
+
+namespace weir::endpoint {
+
+// Empty when the kernel does not know (yet): no route, no neighbour entry, or a way that ends at no
+// veth, such as the uplink. In the network namespace of the calling thread; takes microseconds.
+Result<std::string> pod_interface(const IpAddress& address);
+
+} // namespace weir::endpoint
