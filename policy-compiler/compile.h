@@ -117,6 +117,8 @@ struct CompileInput {
   std::multimap<IdentityId, NamedPort> peer_ports;
   std::vector<ServiceInput> services;
   std::vector<OutsideInput> outside;
+  // What headerMatches may name: "namespace/name" → the secret's only item.
+  std::map<std::string, std::string> header_secrets;
   CompileOptions options;
 };
 

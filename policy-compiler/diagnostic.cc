@@ -1,9 +1,8 @@
 #include "policy-compiler/diagnostic.h"
 
 namespace weir::policy {
-namespace {
 
-const char* name_of(Severity severity) {
+std::string_view severity_name(Severity severity) {
   switch (severity) {
   case Severity::kError:
     return "error";
@@ -15,17 +14,16 @@ const char* name_of(Severity severity) {
   return "error";
 }
 
-} // namespace
+std::string Location::text() const {
+  return line > 0 ? file + ':' + std::to_string(line) + ':' + std::to_string(column) : file;
+}
 
 std::string Diagnostic::text() const {
-  std::string out = location.file;
-  if (location.line > 0) {
-    out += ':' + std::to_string(location.line) + ':' + std::to_string(location.column);
-  }
+  std::string out = location.text();
   if (!out.empty()) {
     out += ": ";
   }
-  out += name_of(severity);
+  out += severity_name(severity);
   out += ": " + message;
   if (!hint.empty()) {
     out += ", " + hint;

@@ -1,8 +1,10 @@
 // What the compiler has to say about a policy file: where, what, and what to do about it.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace weir::policy {
@@ -13,11 +15,18 @@ enum class Severity : std::uint8_t {
   kNote,    // accepted or skipped; good to know
 };
 
-// 1-based; line 0: the file as a whole.
+[[nodiscard]] std::string_view severity_name(Severity severity);
+
+// 1-based; line 0: the file as a whole. In the order of files, then of places in them.
 struct Location {
   std::string file;
   int line = 0;
   int column = 0;
+
+  auto operator<=>(const Location&) const = default;
+
+  // "file:line:column", or "file"
+  [[nodiscard]] std::string text() const;
 };
 
 struct Diagnostic {

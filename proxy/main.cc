@@ -7,6 +7,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <sys/resource.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -34,6 +36,12 @@ int serve(const weir::config::LoadedConfig& loaded) {
   }
   if (!loaded.config) {
     return kUsage;
+  }
+  // Connections and questions to DNS servers are descriptors; the soft limit is often 1024.
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
   }
   // A client that goes away is an error of the write, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);

@@ -6,6 +6,7 @@
 #include "policy-compiler/sema/resolve.h"
 
 #include <algorithm>
+#include <map>
 
 namespace weir::policy {
 namespace {
@@ -68,6 +69,28 @@ std::optional<L7Decision> judge(const FlowDecision& decision, const Question& qu
   return std::nullopt;
 }
 
+// The numbers that the program's cells have already.
+class KnownPrefixes : public PrefixIdentities {
+public:
+  explicit KnownPrefixes(const Program& program) {
+    for (const Program::Prefix& one : program.prefixes()) {
+      x_numbers.emplace(one.prefix, one.identity);
+    }
+  }
+  IdentityId identity_of(const IpPrefix& prefix) override {
+    const auto found = x_numbers.find(prefix);
+    return found == x_numbers.end() ? 0 : found->second; // 0: nobody's
+  }
+
+private:
+  std::map<IpPrefix, IdentityId> x_numbers;
+};
+
+Universe universe_of(const CompileInput& input, const Program& program) {
+  KnownPrefixes numbers(program);
+  return Universe(input, named_prefixes(input), numbers);
+}
+
 std::string names_text(const PortRule& ports) {
   std::string out;
   const auto add = [&](const std::string& text) {
@@ -87,8 +110,8 @@ std::string names_text(const PortRule& ports) {
 
 } // namespace
 
-Explainer::Explainer(const CompileInput& input, const Program& program, PrefixIdentities& prefixes)
-    : x_input(input), x_program(program), x_universe(input, named_prefixes(input), prefixes),
+Explainer::Explainer(const CompileInput& input, const Program& program)
+    : x_input(input), x_program(program), x_universe(universe_of(input, program)),
       x_rules(built_in_rules().size()) {
   // In the order of Resolver::resolve(), which numbers them.
   for (const auto& policy : input.policies) {

@@ -2,7 +2,8 @@
 // enforced, and adds what people need to understand it: the policies that select the endpoint, the
 // rule that decides with its place in a file, and, where nothing allows, what came nearest.
 //
-// For tools: builds tables and texts at every call. One thread; the input and program outlive it.
+// For tools: builds tables and texts at every call. Reads only, so any thread; the input and the
+// program outlive it.
 #pragma once
 
 #include "policy-compiler/compile.h"
@@ -54,8 +55,8 @@ struct Explanation {
 
 class Explainer {
 public:
-  // `program` was compiled from `input` with these numbers.
-  Explainer(const CompileInput& input, const Program& program, PrefixIdentities& prefixes);
+  // `program` was compiled from `input`.
+  Explainer(const CompileInput& input, const Program& program);
 
   // Nothing when the Program has no such endpoint.
   [[nodiscard]] std::optional<Explanation> explain(const Question& question) const;

@@ -1,5 +1,6 @@
 #include "policy-compiler/explain/near_miss.h"
 
+#include "policy-compiler/model/protocol.h"
 #include "policy-compiler/runtime/http_matcher.h"
 
 #include <netinet/in.h>
@@ -8,23 +9,6 @@
 
 namespace weir::policy {
 namespace {
-
-std::string protocol_text(std::uint8_t protocol) {
-  switch (protocol) {
-  case IPPROTO_TCP:
-    return "TCP";
-  case IPPROTO_UDP:
-    return "UDP";
-  case IPPROTO_SCTP:
-    return "SCTP";
-  case IPPROTO_ICMP:
-    return "ICMP";
-  case IPPROTO_ICMPV6:
-    return "ICMPv6";
-  default:
-    return "protocol " + std::to_string(protocol);
-  }
-}
 
 std::string quoted(std::string_view text) { return "`" + std::string(text) + "`"; }
 
@@ -45,9 +29,9 @@ Field headers(const HttpRule& rule, const HttpRequest& request) {
       continue;
     }
     if (header.secret) {
-      return {false, "header " + quoted(header.name), "a secret that weir does not read"};
+      return {false, "header " + quoted(header.name), "a secret that is not read here"};
     }
-    if (!HeaderMatcher{header.name, header.value, false}.matches(request.headers)) {
+    if (!HeaderMatcher{header.name, header.value, false, false}.matches(request.headers)) {
       return {false, "header " + quoted(header.name),
               header.value ? quoted(*header.value) : "its presence"};
     }

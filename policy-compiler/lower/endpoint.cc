@@ -47,7 +47,7 @@ const L7Rules* EndpointLowering::l7_rules(const PortRule& ports, Action action,
                                           std::uint32_t rule) {
   auto& rules = x_l7[&ports];
   if (rules == nullptr) {
-    rules = lower_l7(ports, action, x_rules->data() + rule);
+    rules = lower_l7(ports, action, x_rules->data() + rule, x_input.header_secrets);
   }
   return rules.get();
 }

@@ -11,7 +11,34 @@ FieldMatcher lower_field(const std::string& regex, Action action) {
   return out;
 }
 
-HttpMatcher lower_http(const HttpRule& rule, Action action) {
+using Secrets = std::map<std::string, std::string>;
+
+// A secret without a namespace is one of the policy's own.
+SecretRef located(SecretRef secret, const RuleRef& rule) {
+  if (secret.secret_namespace.empty()) {
+    secret.secret_namespace = rule.policy_namespace;
+  }
+  return secret;
+}
+
+std::optional<TlsContext> located(std::optional<TlsContext> context, const RuleRef& rule) {
+  if (context) {
+    context->secret = located(std::move(context->secret), rule);
+  }
+  return context;
+}
+
+HeaderMatcher lower_secret_header(const HeaderRule& header, const RuleRef& rule,
+                                  const Secrets& secrets) {
+  const auto found = secrets.find(located(*header.secret, rule).full_name());
+  if (found == secrets.end()) {
+    return {header.name, std::nullopt, true, true};
+  }
+  return {header.name, found->second, false, true};
+}
+
+HttpMatcher lower_http(const HttpRule& rule, Action action, const RuleRef& ref,
+                       const Secrets& secrets) {
   HttpMatcher out;
   out.method = lower_field(rule.method, action);
   out.path = lower_field(rule.path, action);
@@ -20,17 +47,28 @@ HttpMatcher lower_http(const HttpRule& rule, Action action) {
     if (header.mismatch != HeaderRule::Mismatch::kReject) {
       continue; // acts on the request, decides nothing
     }
-    if (header.secret && action == Action::kDeny) {
+    if (!header.secret) {
+      out.headers.push_back({header.name, header.value, false, false});
       continue;
     }
-    out.headers.push_back({header.name, header.value, header.secret});
+    HeaderMatcher matcher = lower_secret_header(header, ref, secrets);
+    if (!matcher.never || action != Action::kDeny) {
+      out.headers.push_back(std::move(matcher));
+    }
   }
   return out;
 }
 
+void add_server_names(const PortRule& ports, L7Rules& out) {
+  for (const std::string& name : ports.server_names) {
+    out.server_names.push_back(NameMatcher::pattern(name));
+  }
+}
+
 } // namespace
 
-std::unique_ptr<const L7Rules> lower_l7(const PortRule& ports, Action action, const RuleRef* rule) {
+std::unique_ptr<const L7Rules> lower_l7(const PortRule& ports, Action action, const RuleRef* rule,
+                                        const Secrets& secrets) {
   auto out = std::make_unique<L7Rules>();
   out->rule = rule;
   switch (ports.l7) {
@@ -39,9 +77,12 @@ std::unique_ptr<const L7Rules> lower_l7(const PortRule& ports, Action action, co
     std::vector<HttpMatcher> matchers;
     matchers.reserve(ports.http.size());
     for (const HttpRule& http : ports.http) {
-      matchers.push_back(lower_http(http, action));
+      matchers.push_back(lower_http(http, action, *rule, secrets));
     }
     out->http = std::make_unique<HttpMatcherList>(std::move(matchers));
+    out->terminating = located(ports.terminating, *rule);
+    out->originating = located(ports.originating, *rule);
+    add_server_names(ports, *out);
     break;
   }
   case L7Kind::kDns:
@@ -60,9 +101,7 @@ std::unique_ptr<const L7Rules> lower_l7(const PortRule& ports, Action action, co
     break;
   case L7Kind::kTls:
     out->protocol = L7Protocol::kTls;
-    for (const std::string& name : ports.server_names) {
-      out->server_names.push_back(NameMatcher::pattern(name));
-    }
+    add_server_names(ports, *out);
     break;
   case L7Kind::kNone:
     break;

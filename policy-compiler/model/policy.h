@@ -6,6 +6,7 @@
 
 #include "policy-compiler/diagnostic.h"
 #include "policy-compiler/model/selector.h"
+#include "policy-compiler/runtime/tls_context.h"
 #include "proxy/base/ip.h"
 #include "redirect-bpf/abi/weir_abi.h"
 
@@ -90,13 +91,20 @@ struct HeaderRule {
 
   std::string name;
   std::optional<std::string> value; // absent: the header has to be there
-  bool secret = false;              // the value is in a secret that weir does not read
+  std::optional<SecretRef> secret;  // holds the value, as its only item
   Mismatch mismatch = Mismatch::kReject;
+};
+
+// Where in the policy's file; 1-based.
+struct Place {
+  int line = 0;
+  int column = 0;
 };
 
 struct HttpRule {
   std::string method, path, host; // RE2, full match; empty: any
   std::vector<HeaderRule> headers;
+  Place place;
 };
 
 enum class L7Kind : std::uint8_t { kNone, kHttp, kDns, kTls };
@@ -108,9 +116,12 @@ struct PortRule {
   std::vector<HttpRule> http;
   std::vector<NamePattern> dns;
   std::vector<std::string> server_names; // lower case
-  // What weir accepts but cannot judge yet (kafka, listener, TLS termination): an allow opens
-  // nothing, a deny closes the ports whole.
+  // HTTP inside TLS: what clients are shown and what servers are asked for. Only beside `http`.
+  std::optional<TlsContext> terminating, originating;
+  // What weir accepts but cannot judge yet (kafka, listener, TLS without HTTP rules): an allow
+  // opens nothing, a deny closes the ports whole.
   std::string unsupported;
+  Place place;
 };
 
 struct IcmpMatch {

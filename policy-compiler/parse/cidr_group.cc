@@ -1,24 +1,20 @@
 // CiliumCIDRGroup: a named set of prefixes. The caller has read the metadata into it.
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 
 #include <array>
 
 namespace weir::policy {
-namespace {
-
-constexpr std::array<std::string_view, 4> kTopFields = {"apiVersion", "kind", "metadata", "spec"};
-constexpr std::array<std::string_view, 1> kSpecFields = {"externalCIDRs"};
-
-} // namespace
+namespace {} // namespace
 
 void parse_cidr_group(DocumentLog& log, const YamlNode& root, Policy& policy) {
-  ObjectReader top(log, root, "CiliumCIDRGroup", kTopFields);
+  ObjectReader top(log, root, "CiliumCIDRGroup", fields::kCidrGroup);
   const YamlNode* spec = top.find("spec");
   if (spec == nullptr) {
     log.error(root, "a CIDR group needs a `spec`", "", "missing-field");
     return;
   }
-  ObjectReader reader(log, *spec, "`spec`", kSpecFields);
+  ObjectReader reader(log, *spec, "`spec`", fields::kCidrGroupSpec);
   if (const NodeList* items = reader.list("externalCIDRs")) {
     for (const auto& item : *items) {
       // A mapped prefix would be nobody in an allow rule, yet somebody in a deny rule; which rules

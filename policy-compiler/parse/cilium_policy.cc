@@ -1,53 +1,32 @@
 // CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy (cilium.io/v2).
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 
+#include <algorithm>
 #include <array>
 
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 6> kTopFields = {"apiVersion", "kind",  "metadata",
-                                                        "spec",       "specs", "status"};
-constexpr std::array<std::string_view, 10> kSpecFields = {
-    "endpointSelector", "nodeSelector",      "ingress", "ingressDeny", "egress",
-    "egressDeny",       "enableDefaultDeny", "labels",  "description", "log"};
-constexpr std::array<std::string_view, 2> kDefaultDenyFields = {"ingress", "egress"};
-constexpr std::array<std::string_view, 1> kLogFields = {"value"};
-constexpr std::array<std::string_view, 3> kLabelFields = {"key", "source", "value"};
-constexpr std::array<std::string_view, 1> kAuthenticationFields = {"mode"};
-
-constexpr std::array<std::string_view, 10> kIngressFields = {
-    "fromEndpoints", "fromEntities", "fromCIDR", "fromCIDRSet", "fromGroups",
-    "fromNodes",     "fromRequires", "toPorts",  "icmps",       "authentication"};
-constexpr std::array<std::string_view, 9> kIngressDenyFields = {
-    "fromEndpoints", "fromEntities", "fromCIDR", "fromCIDRSet", "fromGroups",
-    "fromNodes",     "fromRequires", "toPorts",  "icmps"};
-constexpr std::array<std::string_view, 12> kEgressFields = {
-    "toEndpoints", "toEntities", "toCIDR",  "toCIDRSet", "toGroups", "toNodes",
-    "toRequires",  "toServices", "toFQDNs", "toPorts",   "icmps",    "authentication"};
-constexpr std::array<std::string_view, 11> kEgressDenyFields = {
-    "toEndpoints", "toEntities", "toCIDR",  "toCIDRSet", "toGroups", "toNodes",
-    "toRequires",  "toServices", "toFQDNs", "toPorts",   "icmps"};
-
 struct Section {
   std::string_view name;
   std::uint8_t direction;
   Action action;
-  std::span<const std::string_view> fields;
+  const ObjectFields& fields;
   std::string_view what;
 };
 const std::array<Section, 4> kSections = {
-    {{"ingress", WEIR_INGRESS, Action::kAllow, kIngressFields, "an ingress rule"},
-     {"ingressDeny", WEIR_INGRESS, Action::kDeny, kIngressDenyFields, "an ingressDeny rule"},
-     {"egress", WEIR_EGRESS, Action::kAllow, kEgressFields, "an egress rule"},
-     {"egressDeny", WEIR_EGRESS, Action::kDeny, kEgressDenyFields, "an egressDeny rule"}}};
+    {{"ingress", WEIR_INGRESS, Action::kAllow, fields::kIngress, "an ingress rule"},
+     {"ingressDeny", WEIR_INGRESS, Action::kDeny, fields::kIngressDeny, "an ingressDeny rule"},
+     {"egress", WEIR_EGRESS, Action::kAllow, fields::kEgress, "an egress rule"},
+     {"egressDeny", WEIR_EGRESS, Action::kDeny, fields::kEgressDeny, "an egressDeny rule"}}};
 
 void parse_authentication(DocumentLog& log, ObjectReader& reader, Rule& rule) {
   const YamlNode* node = reader.find("authentication");
   if (node == nullptr) {
     return;
   }
-  ObjectReader inner(log, *node, "`authentication`", kAuthenticationFields);
+  ObjectReader inner(log, *node, "`authentication`", fields::kAuthentication);
   const std::string mode = inner.text("mode").value_or("");
   if (mode == "disabled") {
     return;
@@ -105,7 +84,7 @@ void check_labels(DocumentLog& log, ObjectReader& reader) {
     if (item->is_string()) {
       continue; // "k8s:key=value"
     }
-    ObjectReader inner(log, *item, "a label", kLabelFields);
+    ObjectReader inner(log, *item, "a label", fields::kLabel);
     inner.text("key");
     inner.text("value");
     inner.text("source");
@@ -120,7 +99,7 @@ void parse_default_deny(DocumentLog& log, ObjectReader& reader, Spec& spec) {
   if (node == nullptr) {
     return;
   }
-  ObjectReader inner(log, *node, "`enableDefaultDeny`", kDefaultDenyFields);
+  ObjectReader inner(log, *node, "`enableDefaultDeny`", fields::kDefaultDeny);
   // `true` for a direction without rules changes nothing, as in the reference.
   if (const auto ingress = inner.boolean("ingress")) {
     spec.default_deny[WEIR_INGRESS] = *ingress && spec.has[WEIR_INGRESS];
@@ -130,14 +109,43 @@ void parse_default_deny(DocumentLog& log, ObjectReader& reader, Spec& spec) {
   }
 }
 
+// A namespace among the subject's matchLabels gives way to the policy's own, as in the reference;
+// one among its expressions has to be met as well.
+void ignore_subject_namespace(DocumentLog& log, const YamlNode* selector,
+                              const std::string& policy_namespace, LabelSelector& subject) {
+  const std::string key = "k8s:" + label::kNamespace;
+  if (selector == nullptr) {
+    return;
+  }
+  for (const YamlNode::Entry& part : selector->entries) {
+    if (part.key != "matchLabels") {
+      continue;
+    }
+    for (const YamlNode::Entry& entry : part.value->entries) {
+      if (entry.key != key) {
+        continue;
+      }
+      if (entry.value->scalar != policy_namespace) {
+        log.warning(*entry.value, "a policy applies in its own namespace only",
+                    "the namespace in `endpointSelector` is ignored", "subject-namespace");
+      }
+      const auto ignored = std::find_if(subject.all.begin(), subject.all.end(),
+                                        [&](const Requirement& one) { return one.key == key; });
+      if (ignored != subject.all.end()) { // labels stand before expressions
+        subject.all.erase(ignored);
+      }
+    }
+  }
+}
+
 Spec parse_spec(DocumentLog& log, const YamlNode& node, const Policy& policy) {
-  ObjectReader reader(log, node, "`spec`", kSpecFields);
+  ObjectReader reader(log, node, "`spec`", fields::kSpec);
   Spec spec;
   spec.location = log.at(node);
   spec.description = reader.text("description").value_or("");
   check_labels(log, reader);
   if (const YamlNode* entry = reader.find("log")) {
-    ObjectReader(log, *entry, "`log`", kLogFields).text("value");
+    ObjectReader(log, *entry, "`log`", fields::kLog).text("value");
   }
 
   const bool cluster_wide = policy.policy_namespace.empty();
@@ -164,14 +172,7 @@ Spec parse_spec(DocumentLog& log, const YamlNode& node, const Policy& policy) {
 
   PeerScope scope{policy.policy_namespace, spec.subject.has_key("reserved:init")};
   if (!cluster_wide) {
-    std::erase_if(spec.subject.all, [&](const Requirement& one) {
-      const bool forced = one.key == "k8s:" + label::kNamespace;
-      if (forced && one.values != std::vector{policy.policy_namespace}) {
-        log.warning(*endpoints, "a policy applies in its own namespace only",
-                    "the namespace in `endpointSelector` is ignored", "subject-namespace");
-      }
-      return forced && one.op == Requirement::Op::kIn && one.values.size() == 1;
-    });
+    ignore_subject_namespace(log, endpoints, policy.policy_namespace, spec.subject);
     spec.subject.require("k8s:" + label::kNamespace, Requirement::Op::kIn,
                          {policy.policy_namespace});
   }
@@ -202,7 +203,7 @@ Spec parse_spec(DocumentLog& log, const YamlNode& node, const Policy& policy) {
 } // namespace
 
 void parse_cilium_policy(DocumentLog& log, const YamlNode& root, Policy& policy) {
-  ObjectReader reader(log, root, policy.kind, kTopFields);
+  ObjectReader reader(log, root, policy.kind, fields::kCiliumPolicy);
   if (const YamlNode* spec = reader.find("spec")) {
     policy.specs.push_back(parse_spec(log, *spec, policy));
   }

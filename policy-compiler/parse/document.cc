@@ -1,6 +1,7 @@
 // From a file's text to its documents: which kind, which name, and off to that kind's parser.
 #include "policy-compiler/compile.h"
 #include "policy-compiler/model/policy.h"
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 #include "policy-compiler/parse/yaml_reader.h"
 
@@ -12,22 +13,6 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kKinds = {
     "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "CiliumCIDRGroup", "NetworkPolicy"};
-constexpr std::array<std::string_view, 16> kMetadataFields = {"name",
-                                                              "namespace",
-                                                              "labels",
-                                                              "annotations",
-                                                              "uid",
-                                                              "generateName",
-                                                              "generation",
-                                                              "resourceVersion",
-                                                              "creationTimestamp",
-                                                              "deletionTimestamp",
-                                                              "deletionGracePeriodSeconds",
-                                                              "finalizers",
-                                                              "ownerReferences",
-                                                              "managedFields",
-                                                              "selfLink",
-                                                              "clusterName"};
 constexpr std::size_t kMaxNameBytes = 253;
 
 const YamlNode* child(const YamlNode& map, std::string_view key) {
@@ -49,7 +34,7 @@ void parse_metadata(DocumentLog& log, const YamlNode& root, ParsedDocument& out,
     log.error(root, out.kind + " needs `metadata` with a `name`", "", "missing-field");
     return;
   }
-  ObjectReader reader(log, *node, "`metadata`", kMetadataFields);
+  ObjectReader reader(log, *node, "`metadata`", fields::kMetadata);
   out.name = reader.text("name").value_or("");
   if (out.name.empty()) {
     log.error(*node, out.kind + " needs a name", "add `metadata.name`", "missing-field");
@@ -68,7 +53,7 @@ void parse_metadata(DocumentLog& log, const YamlNode& root, ParsedDocument& out,
     }
   }
   if (out.kind == "CiliumCIDRGroup") {
-    policy.cidr_group.emplace().labels = reader.text_map("labels");
+    policy.cidr_group->labels = reader.text_map("labels");
   }
 }
 
@@ -135,6 +120,9 @@ void parse_document(const std::shared_ptr<const YamlNode>& root, ParsedDocument&
   }
 
   auto policy = std::make_shared<Policy>();
+  if (out.kind == "CiliumCIDRGroup") {
+    policy->cidr_group.emplace();
+  }
   parse_metadata(log, *root, out, *policy);
   policy->kind = out.kind;
   policy->policy_namespace = out.document_namespace;

@@ -1,4 +1,5 @@
 // What a `toPorts` entry asks of the requests themselves: rules, serverNames, TLS, listener.
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 #include "policy-compiler/runtime/regex.h"
 
@@ -11,18 +12,6 @@
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 5> kRulesFields = {"http", "dns", "kafka", "l7proto", "l7"};
-constexpr std::array<std::string_view, 5> kHttpFields = {"path", "method", "host", "headers",
-                                                         "headerMatches"};
-constexpr std::array<std::string_view, 4> kHeaderMatchFields = {"name", "value", "secret",
-                                                                "mismatch"};
-constexpr std::array<std::string_view, 2> kSecretFields = {"namespace", "name"};
-constexpr std::array<std::string_view, 5> kKafkaFields = {"role", "apiKey", "apiVersion",
-                                                          "clientID", "topic"};
-constexpr std::array<std::string_view, 4> kTlsFields = {"secret", "trustedCA", "certificate",
-                                                        "privateKey"};
-constexpr std::array<std::string_view, 3> kListenerFields = {"envoyConfig", "name", "priority"};
-constexpr std::array<std::string_view, 2> kEnvoyConfigFields = {"kind", "name"};
 constexpr std::array<std::string_view, 4> kMismatches = {"LOG", "ADD", "DELETE", "REPLACE"};
 constexpr std::size_t kMaxTopicBytes = 249;
 
@@ -67,8 +56,17 @@ HeaderRule parse_header_text(DocumentLog& log, const YamlNode& node, const std::
   return out;
 }
 
+SecretRef read_secret(DocumentLog& log, const YamlNode& node) {
+  ObjectReader reader(log, node, "`secret`", fields::kSecret);
+  SecretRef out{reader.text("namespace").value_or(""), reader.text("name").value_or("")};
+  if (out.name.empty()) {
+    log.error(node, "`secret` needs a `name`", "", "missing-field");
+  }
+  return out;
+}
+
 HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "a header match", kHeaderMatchFields);
+  ObjectReader reader(log, node, "a header match", fields::kHeaderMatch);
   HeaderRule out;
   out.name = reader.text("name").value_or("");
   if (out.name.empty()) {
@@ -79,12 +77,7 @@ HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
     out.value.reset();
   }
   if (const YamlNode* secret = reader.find("secret")) {
-    ObjectReader inner(log, *secret, "`secret`", kSecretFields);
-    if (inner.text("name").value_or("").empty()) {
-      log.error(*secret, "`secret` needs a `name`", "", "missing-field");
-    }
-    inner.text("namespace");
-    out.secret = true;
+    out.secret = read_secret(log, *secret);
   }
   if (const auto mismatch = reader.text("mismatch"); mismatch && !mismatch->empty()) {
     const auto found = std::find(kMismatches.begin(), kMismatches.end(), *mismatch);
@@ -100,16 +93,13 @@ HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
       }
     }
   }
-  if (out.secret && out.mismatch == HeaderRule::Mismatch::kReject) {
-    log.warning(node, "secrets are not read by weir: this rule allows nothing",
-                "write the `value` here", "secret");
-  }
   return out;
 }
 
 HttpRule parse_http_rule(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "an HTTP rule", kHttpFields);
+  ObjectReader reader(log, node, "an HTTP rule", fields::kHttp);
   HttpRule out;
+  out.place = {node.line, node.column};
   out.path = parse_regex(log, reader, "path", true);
   out.method = parse_regex(log, reader, "method", true);
   out.host = parse_regex(log, reader, "host", false);
@@ -129,7 +119,7 @@ HttpRule parse_http_rule(DocumentLog& log, const YamlNode& node) {
 }
 
 void check_kafka_rule(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "a Kafka rule", kKafkaFields);
+  ObjectReader reader(log, node, "a Kafka rule", fields::kKafka);
   const std::string role = reader.text("role").value_or("");
   const std::string key = reader.text("apiKey").value_or("");
   if (!role.empty() && role != "produce" && role != "consume") {
@@ -156,7 +146,7 @@ void check_kafka_rule(DocumentLog& log, const YamlNode& node) {
 }
 
 void parse_rules(DocumentLog& log, const YamlNode& node, PortRule& out, Action action) {
-  ObjectReader reader(log, node, "`rules`", kRulesFields);
+  ObjectReader reader(log, node, "`rules`", fields::kRules);
   const NodeList* http = reader.list("http");
   const NodeList* dns = reader.list("dns");
   const NodeList* kafka = reader.list("kafka");
@@ -172,12 +162,14 @@ void parse_rules(DocumentLog& log, const YamlNode& node, PortRule& out, Action a
   if (http != nullptr && !http->empty()) {
     out.l7 = L7Kind::kHttp;
     for (const auto& item : *http) {
+      refuse_null_item(log, *item, "an HTTP rule");
       out.http.push_back(parse_http_rule(log, *item));
     }
   }
   if (dns != nullptr && !dns->empty()) {
     out.l7 = L7Kind::kDns;
     for (const auto& item : *dns) {
+      refuse_null_item(log, *item, "a DNS rule");
       out.dns.push_back(parse_dns_rule(log, *item));
     }
   }
@@ -216,26 +208,27 @@ void check_l7_ports(DocumentLog& log, const YamlNode& node, const PortRule& rule
   }
 }
 
-void check_tls(DocumentLog& log, ObjectReader& port_rule, std::string_view field) {
+std::optional<TlsContext> read_tls(DocumentLog& log, ObjectReader& port_rule,
+                                   std::string_view field) {
   const YamlNode* tls = port_rule.find(field);
   if (tls == nullptr) {
-    return;
+    return std::nullopt;
   }
-  ObjectReader reader(log, *tls, "`" + std::string(field) + "`", kTlsFields);
+  ObjectReader reader(log, *tls, "`" + std::string(field) + "`", fields::kTls);
+  TlsContext out;
   if (const YamlNode* secret = reader.find("secret")) {
-    ObjectReader inner(log, *secret, "`secret`", kSecretFields);
-    inner.text("name");
-    inner.text("namespace");
+    out.secret = read_secret(log, *secret);
   } else {
     log.error(*tls, "`" + std::string(field) + "` needs a `secret`", "", "missing-field");
   }
-  for (const std::string_view key : {"trustedCA", "certificate", "privateKey"}) {
-    reader.text(key);
-  }
+  out.trusted_ca = reader.text("trustedCA").value_or("");
+  out.certificate = reader.text("certificate").value_or("");
+  out.private_key = reader.text("privateKey").value_or("");
+  return out;
 }
 
 void check_listener(DocumentLog& log, const YamlNode& node, std::uint8_t direction, bool has_l7) {
-  ObjectReader reader(log, node, "`listener`", kListenerFields);
+  ObjectReader reader(log, node, "`listener`", fields::kListener);
   if (direction == WEIR_INGRESS) {
     log.error(node, "`listener` is for egress only", "", "listener");
   }
@@ -243,7 +236,7 @@ void check_listener(DocumentLog& log, const YamlNode& node, std::uint8_t directi
     log.error(node, "`listener` and L7 rules in one entry", "", "listener");
   }
   if (const YamlNode* config = reader.find("envoyConfig")) {
-    ObjectReader inner(log, *config, "`envoyConfig`", kEnvoyConfigFields);
+    ObjectReader inner(log, *config, "`envoyConfig`", fields::kEnvoyConfig);
     inner.text("kind");
     inner.text("name");
   }
@@ -266,10 +259,8 @@ void parse_l7(DocumentLog& log, ObjectReader& port_rule, PortRule& out, std::uin
   if (has_l7) {
     check_l7_ports(log, *rules, out, direction);
   }
-  check_tls(log, port_rule, "terminatingTLS");
-  check_tls(log, port_rule, "originatingTLS");
-  const bool terminates = port_rule.find("terminatingTLS") != nullptr;
-  const bool originates = port_rule.find("originatingTLS") != nullptr;
+  out.terminating = read_tls(log, port_rule, "terminatingTLS");
+  out.originating = read_tls(log, port_rule, "originatingTLS");
 
   if (const auto names = port_rule.texts("serverNames"); names && !names->empty()) {
     const YamlNode& node = *port_rule.find("serverNames");
@@ -282,7 +273,7 @@ void parse_l7(DocumentLog& log, ObjectReader& port_rule, PortRule& out, std::uin
                      [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
       out.server_names.push_back(std::move(name));
     }
-    if (has_l7 && !terminates) {
+    if (has_l7 && !out.terminating) {
       log.error(node, "`serverNames` and L7 rules in one entry without `terminatingTLS`",
                 "encrypted requests cannot be read; make two entries", "server-name-l7");
     }
@@ -297,8 +288,13 @@ void parse_l7(DocumentLog& log, ObjectReader& port_rule, PortRule& out, std::uin
     check_listener(log, *listener, direction, has_l7);
     out.unsupported = "listener";
   }
-  if (terminates || originates) {
-    out.unsupported = terminates ? "terminatingTLS" : "originatingTLS";
+  // A denial that weir would have to decrypt for first is not judged by halves.
+  if ((out.terminating || out.originating) &&
+      (out.l7 != L7Kind::kHttp || action == Action::kDeny)) {
+    out.unsupported = out.terminating ? "terminatingTLS" : "originatingTLS";
+    if (action != Action::kDeny) {
+      out.unsupported += " without HTTP rules";
+    }
   }
   if (!out.unsupported.empty()) {
     log.warning(port_rule.node(), "`" + out.unsupported + "` is not enforced by weir yet",

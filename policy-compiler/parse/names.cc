@@ -1,4 +1,5 @@
 // DNS names and patterns (rules.dns, toFQDNs).
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 
 #include <algorithm>
@@ -8,7 +9,6 @@
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 2> kNameFields = {"matchName", "matchPattern"};
 constexpr std::size_t kMaxNameBytes = 255;
 
 bool dns_character(char c) {
@@ -16,7 +16,7 @@ bool dns_character(char c) {
 }
 
 NamePattern parse_names(DocumentLog& log, const YamlNode& node, std::string_view what) {
-  ObjectReader reader(log, node, what, kNameFields);
+  ObjectReader reader(log, node, what, fields::kName);
   NamePattern out;
   if (auto name = reader.text("matchName")) {
     const bool star = name->find('*') != std::string::npos;

@@ -1,5 +1,6 @@
 // NetworkPolicy (networking.k8s.io/v1), read as Cilium reads it: absent and empty peer lists mean
 // anybody, which is the opposite of Cilium's own kinds.
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 
 #include <netinet/in.h>
@@ -11,19 +12,8 @@
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 5> kTopFields = {"apiVersion", "kind", "metadata", "spec",
-                                                        "status"};
-constexpr std::array<std::string_view, 4> kSpecFields = {"podSelector", "policyTypes", "ingress",
-                                                         "egress"};
-constexpr std::array<std::string_view, 2> kIngressFields = {"from", "ports"};
-constexpr std::array<std::string_view, 2> kEgressFields = {"to", "ports"};
-constexpr std::array<std::string_view, 3> kPeerFields = {"podSelector", "namespaceSelector",
-                                                         "ipBlock"};
-constexpr std::array<std::string_view, 2> kBlockFields = {"cidr", "except"};
-constexpr std::array<std::string_view, 3> kPortFields = {"port", "endPort", "protocol"};
-
 void parse_block(DocumentLog& log, const YamlNode& node, Peers& out) {
-  ObjectReader reader(log, node, "`ipBlock`", kBlockFields);
+  ObjectReader reader(log, node, "`ipBlock`", fields::kNetworkBlock);
   const YamlNode* cidr = reader.find("cidr");
   if (cidr == nullptr) {
     log.error(node, "`ipBlock` needs a `cidr`", "", "missing-field");
@@ -52,7 +42,7 @@ void parse_block(DocumentLog& log, const YamlNode& node, Peers& out) {
 
 void parse_peer(DocumentLog& log, const YamlNode& node, const std::string& policy_namespace,
                 Peers& out) {
-  ObjectReader reader(log, node, "a peer", kPeerFields);
+  ObjectReader reader(log, node, "a peer", fields::kNetworkPeer);
   const YamlNode* pods = reader.find("podSelector");
   const YamlNode* namespaces = reader.find("namespaceSelector");
   const YamlNode* block = reader.find("ipBlock");
@@ -90,7 +80,7 @@ void parse_peer(DocumentLog& log, const YamlNode& node, const std::string& polic
 }
 
 std::optional<PortMatch> parse_port(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "a `ports` entry", kPortFields);
+  ObjectReader reader(log, node, "a `ports` entry", fields::kNetworkPort);
   PortMatch out;
   out.protocol = IPPROTO_TCP;
   if (const YamlNode* protocol = reader.find("protocol")) {
@@ -156,8 +146,7 @@ Rule parse_rule(DocumentLog& log, const YamlNode& node, std::uint8_t direction,
                 const std::string& policy_namespace, int number) {
   const bool ingress = direction == WEIR_INGRESS;
   ObjectReader reader(log, node, ingress ? "an ingress rule" : "an egress rule",
-                      ingress ? std::span<const std::string_view>(kIngressFields)
-                              : std::span<const std::string_view>(kEgressFields));
+                      ingress ? fields::kNetworkIngress : fields::kNetworkEgress);
   Rule rule;
   rule.direction = direction;
   rule.section = ingress ? "ingress" : "egress";
@@ -196,10 +185,10 @@ Rule nobody(std::uint8_t direction, const Location& location) {
 } // namespace
 
 void parse_network_policy(DocumentLog& log, const YamlNode& root, Policy& policy) {
-  ObjectReader top(log, root, "NetworkPolicy", kTopFields);
+  ObjectReader top(log, root, "NetworkPolicy", fields::kNetworkPolicy);
   static const YamlNode kNothing;
   const YamlNode* node = top.find("spec");
-  ObjectReader reader(log, node != nullptr ? *node : kNothing, "`spec`", kSpecFields);
+  ObjectReader reader(log, node != nullptr ? *node : kNothing, "`spec`", fields::kNetworkSpec);
   Spec spec;
   spec.location = log.at(node != nullptr ? *node : root);
   if (const YamlNode* pods = reader.find("podSelector")) {

@@ -1,6 +1,7 @@
 #include "policy-compiler/parse/object_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 
@@ -27,6 +28,41 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return row[b.size()];
+}
+
+struct Misplaced {
+  std::string_view field;
+  std::string_view hint;
+};
+// Fields that exist, but not here; nearness in letters would mislead.
+constexpr std::array<Misplaced, 12> kMisplaced = {
+    {{"podSelector", "it is `endpointSelector` here"},
+     {"http", "L7 rules stand in `toPorts`, below `rules`"},
+     {"dns", "L7 rules stand in `toPorts`, below `rules`"},
+     {"rules", "L7 rules stand in `toPorts`, beside `ports`"},
+     {"toFQDNs", "names are for egress rules only"},
+     {"toServices", "services are for egress rules only"},
+     {"from", "it is `fromEndpoints`, `fromEntities`, `fromCIDR` … here"},
+     {"to", "it is `toEndpoints`, `toEntities`, `toCIDR` … here"},
+     {"ipBlock", "it is `fromCIDRSet` or `toCIDRSet` here"},
+     {"policyTypes", "a section of rules is enough here"},
+     {"url", "it is `path` here"},
+     {"endPort", "it stands beside the `port` that it belongs to"}}};
+
+std::string hint_for(std::string_view field, std::string_view what, const ObjectFields& fields) {
+  const auto* misplaced = std::find_if(kMisplaced.begin(), kMisplaced.end(),
+                                       [&](const Misplaced& one) { return one.field == field; });
+  if (misplaced != kMisplaced.end()) {
+    return std::string(misplaced->hint);
+  }
+  std::vector<std::string_view> names;
+  for (const Field& known : fields.fields) {
+    names.push_back(known.name);
+  }
+  if (const auto near = nearest_word(field, names)) {
+    return "did you mean `" + std::string(*near) + "`?";
+  }
+  return what.find("elector") != std::string_view::npos ? "labels stand below `matchLabels`" : "";
 }
 
 } // namespace
@@ -58,7 +94,7 @@ std::optional<std::string_view> nearest_word(std::string_view word,
 }
 
 ObjectReader::ObjectReader(DocumentLog& log, const YamlNode& node, std::string_view what,
-                           std::span<const std::string_view> fields)
+                           const ObjectFields& fields)
     : x_log(log), x_node(node), x_what(what) {
   if (node.kind == YamlNode::Kind::kNull) {
     return;
@@ -68,13 +104,13 @@ ObjectReader::ObjectReader(DocumentLog& log, const YamlNode& node, std::string_v
     return;
   }
   for (const YamlNode::Entry& entry : node.entries) {
-    if (std::find(fields.begin(), fields.end(), entry.key) != fields.end()) {
+    if (std::any_of(fields.fields.begin(), fields.fields.end(),
+                    [&](const Field& known) { return known.name == entry.key; })) {
       continue;
     }
-    const auto near = nearest_word(entry.key, fields);
     log.add(Severity::kError, {log.file(), entry.line, entry.column},
-            "unknown field `" + entry.key + "` in " + x_what,
-            near ? "did you mean `" + std::string(*near) + "`?" : "", "unknown-field");
+            "unknown field `" + entry.key + "` in " + x_what, hint_for(entry.key, x_what, fields),
+            "unknown-field");
   }
 }
 
@@ -112,6 +148,15 @@ std::optional<std::string> ObjectReader::text(std::string_view field) {
     return std::nullopt;
   }
   return read_text(x_log, *node, "`" + std::string(field) + "`");
+}
+
+bool refuse_null_item(DocumentLog& log, const YamlNode& node, std::string_view what) {
+  if (node.kind != YamlNode::Kind::kNull) {
+    return false;
+  }
+  log.error(node, std::string(what) + " without a value", "write `{}` if everything is meant",
+            "null-item");
+  return true;
 }
 
 std::optional<bool> ObjectReader::boolean(std::string_view field) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "policy-compiler/diagnostic.h"
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/yaml_reader.h"
 
 #include <map>
@@ -50,7 +51,7 @@ public:
   // Reports unknown fields at once. `what` names the map in messages: "an ingress rule". A node
   // that is no map is an error and reads as an empty one.
   ObjectReader(DocumentLog& log, const YamlNode& node, std::string_view what,
-               std::span<const std::string_view> fields);
+               const ObjectFields& fields);
 
   [[nodiscard]] const YamlNode& node() const { return x_node; }
   // Null when absent or `null`.
@@ -76,6 +77,9 @@ private:
 
 // A text where the node is one; otherwise an error that says what stands there.
 std::optional<std::string> read_text(DocumentLog& log, const YamlNode& node, std::string_view what);
+
+// An item without a value where `{}` would mean everything: an error, and true.
+bool refuse_null_item(DocumentLog& log, const YamlNode& node, std::string_view what);
 
 // The candidate nearest to a misspelt word, or nothing when none is near.
 [[nodiscard]] std::optional<std::string_view>

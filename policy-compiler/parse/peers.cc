@@ -1,4 +1,5 @@
 // Who a rule is about: fromEndpoints … toFQDNs.
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 
 #include <array>
@@ -6,13 +7,6 @@
 
 namespace weir::policy {
 namespace {
-
-constexpr std::array<std::string_view, 4> kCidrRuleFields = {"cidr", "cidrGroupRef",
-                                                             "cidrGroupSelector", "except"};
-constexpr std::array<std::string_view, 2> kServiceFields = {"k8sService", "k8sServiceSelector"};
-constexpr std::array<std::string_view, 2> kServiceNameFields = {"serviceName", "namespace"};
-constexpr std::array<std::string_view, 2> kServiceSelectorFields = {"selector", "namespace"};
-constexpr std::array<std::string_view, 1> kGroupFields = {"aws"};
 
 struct EntityName {
   std::string_view name;
@@ -75,7 +69,7 @@ std::vector<IpPrefix> parse_excepts(DocumentLog& log, const NodeList& items, Act
 }
 
 void parse_cidr_rule(DocumentLog& log, const YamlNode& node, Action action, Peers& out) {
-  ObjectReader reader(log, node, "a CIDR set entry", kCidrRuleFields);
+  ObjectReader reader(log, node, "a CIDR set entry", fields::kCidrRule);
   const YamlNode* cidr = reader.find("cidr");
   const YamlNode* group = reader.find("cidrGroupRef");
   const YamlNode* selector = reader.find("cidrGroupSelector");
@@ -113,9 +107,9 @@ void parse_cidr_rule(DocumentLog& log, const YamlNode& node, Action action, Peer
 }
 
 void parse_service(DocumentLog& log, const YamlNode& node, Peers& out) {
-  ObjectReader reader(log, node, "a toServices entry", kServiceFields);
+  ObjectReader reader(log, node, "a toServices entry", fields::kService);
   if (const YamlNode* named = reader.find("k8sService")) {
-    ObjectReader inner(log, *named, "`k8sService`", kServiceNameFields);
+    ObjectReader inner(log, *named, "`k8sService`", fields::kServiceName);
     ServicePeer peer;
     peer.name = inner.text("serviceName").value_or("");
     peer.service_namespace = inner.text("namespace").value_or("");
@@ -125,7 +119,7 @@ void parse_service(DocumentLog& log, const YamlNode& node, Peers& out) {
     out.services.push_back(std::move(peer));
   }
   if (const YamlNode* selected = reader.find("k8sServiceSelector")) {
-    ObjectReader inner(log, *selected, "`k8sServiceSelector`", kServiceSelectorFields);
+    ObjectReader inner(log, *selected, "`k8sServiceSelector`", fields::kServiceSelector);
     ServicePeer peer;
     peer.service_namespace = inner.text("namespace").value_or("");
     if (const YamlNode* selector = inner.find("selector")) {
@@ -151,7 +145,9 @@ std::optional<Entity> parse_entity(DocumentLog& log, const YamlNode& node) {
   }
   const auto near = nearest_word(*text, names);
   log.error(node, "unknown entity `" + *text + "`",
-            near ? "did you mean `" + std::string(*near) + "`?" : "", "unknown-entity");
+            near ? "did you mean `" + std::string(*near) + "`?"
+                 : "what lies outside of the cluster is `world`",
+            "unknown-entity");
   return std::nullopt;
 }
 
@@ -216,6 +212,9 @@ Peers parse_peers(DocumentLog& log, ObjectReader& rule, const PeerScope& scope,
 
   if (const NodeList* items = list(side + "Endpoints")) {
     for (const auto& item : *items) {
+      if (refuse_null_item(log, *item, "an endpoint selector")) {
+        continue;
+      }
       LabelSelector selector = parse_selector(log, *item, "an endpoint selector");
       add_scope(selector, scope);
       out.endpoints.push_back(std::move(selector));
@@ -242,7 +241,7 @@ Peers parse_peers(DocumentLog& log, ObjectReader& rule, const PeerScope& scope,
   }
   if (const NodeList* items = list(side + "Groups"); items != nullptr && !items->empty()) {
     for (const auto& item : *items) {
-      ObjectReader(log, *item, "a group", kGroupFields);
+      ObjectReader(log, *item, "a group", fields::kGroup);
     }
     out.unresolvable = true;
     log.warning(rule.node(), "`" + side + "Groups` needs a cloud provider and is not resolved",

@@ -1,4 +1,5 @@
 // toPorts and icmps.
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 
 #include <netinet/in.h>
@@ -11,11 +12,6 @@
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 6> kPortRuleFields = {
-    "ports", "rules", "serverNames", "terminatingTLS", "originatingTLS", "listener"};
-constexpr std::array<std::string_view, 3> kPortFields = {"port", "endPort", "protocol"};
-constexpr std::array<std::string_view, 1> kIcmpFields = {"fields"};
-constexpr std::array<std::string_view, 2> kIcmpEntryFields = {"family", "type"};
 constexpr std::uint8_t kIcmpV4 = IPPROTO_ICMP;
 constexpr std::uint8_t kIcmpV6 = IPPROTO_ICMPV6;
 constexpr std::size_t kMaxPorts = 40;
@@ -125,7 +121,7 @@ bool parse_port_text(DocumentLog& log, const YamlNode& node, const std::string& 
 }
 
 std::optional<PortMatch> parse_port(DocumentLog& log, const YamlNode& node) {
-  ObjectReader reader(log, node, "a `ports` entry", kPortFields);
+  ObjectReader reader(log, node, "a `ports` entry", fields::kPort);
   PortMatch out;
   if (const YamlNode* protocol = reader.find("protocol")) {
     const auto number = parse_protocol(log, *protocol);
@@ -191,7 +187,7 @@ std::optional<std::uint8_t> icmp_by_name(const std::string& name, bool v6) {
 }
 
 void parse_icmp(DocumentLog& log, const YamlNode& node, std::vector<IcmpMatch>& out) {
-  ObjectReader reader(log, node, "an ICMP field", kIcmpEntryFields);
+  ObjectReader reader(log, node, "an ICMP field", fields::kIcmpEntry);
   const std::string family = reader.text("family").value_or("IPv4");
   if (!family.empty() && family != "IPv4" && family != "IPv6") {
     log.error(*reader.find("family"), "unknown family `" + family + "`", "write IPv4 or IPv6",
@@ -275,8 +271,9 @@ std::vector<PortRule> parse_port_rules(DocumentLog& log, const NodeList& items,
                                        std::uint8_t direction, Action action) {
   std::vector<PortRule> out;
   for (const auto& item : items) {
-    ObjectReader reader(log, *item, "a `toPorts` entry", kPortRuleFields);
+    ObjectReader reader(log, *item, "a `toPorts` entry", fields::kPortRule);
     PortRule rule;
+    rule.place = {item->line, item->column};
     if (const NodeList* ports = reader.list("ports")) {
       if (ports->size() > kMaxPorts) {
         log.error(*reader.find("ports"), "more than 40 ports in one entry", "split it",
@@ -303,7 +300,7 @@ std::vector<PortRule> parse_port_rules(DocumentLog& log, const NodeList& items,
 std::vector<IcmpMatch> parse_icmps(DocumentLog& log, const NodeList& items) {
   std::vector<IcmpMatch> out;
   for (const auto& item : items) {
-    ObjectReader reader(log, *item, "an `icmps` entry", kIcmpFields);
+    ObjectReader reader(log, *item, "an `icmps` entry", fields::kIcmp);
     if (const NodeList* fields = reader.list("fields")) {
       if (fields->size() > kMaxIcmpFields) {
         log.error(*reader.find("fields"), "more than 40 ICMP types in one entry", "split it",

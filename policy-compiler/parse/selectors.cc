@@ -1,4 +1,5 @@
 // Label selectors (metav1.LabelSelector with Cilium's sources before the keys).
+#include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
 
 #include <algorithm>
@@ -8,8 +9,6 @@
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 2> kSelectorFields = {"matchLabels", "matchExpressions"};
-constexpr std::array<std::string_view, 3> kExpressionFields = {"key", "operator", "values"};
 constexpr std::array<std::string_view, 4> kOperators = {"In", "NotIn", "Exists", "DoesNotExist"};
 constexpr std::size_t kMaxNameBytes = 63;
 constexpr std::size_t kMaxPrefixBytes = 253;
@@ -127,7 +126,7 @@ void parse_labels(DocumentLog& log, const YamlNode& node, std::string_view prefi
 
 void parse_expression(DocumentLog& log, const YamlNode& node, std::string_view prefix,
                       LabelSelector& out) {
-  ObjectReader reader(log, node, "a match expression", kExpressionFields);
+  ObjectReader reader(log, node, "a match expression", fields::kExpression);
   const auto key_text = reader.text("key");
   const auto operator_text = reader.text("operator");
   auto values = reader.texts("values").value_or(std::vector<std::string>{});
@@ -181,7 +180,7 @@ std::optional<std::string> label_value_error(std::string_view value) {
 LabelSelector parse_selector(DocumentLog& log, const YamlNode& node, std::string_view what,
                              std::string_view prefix) {
   LabelSelector out;
-  ObjectReader reader(log, node, what, kSelectorFields);
+  ObjectReader reader(log, node, what, fields::kSelector);
   if (const YamlNode* labels = reader.find("matchLabels")) {
     parse_labels(log, *labels, prefix, out);
   }

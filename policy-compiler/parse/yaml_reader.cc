@@ -12,19 +12,36 @@
 #include <map>
 #include <set>
 #include <streambuf>
+#include <utility>
 
 namespace weir::policy {
 namespace {
 
+// The text, and a document end behind it. Without that yaml-cpp takes the end of the text for the
+// closing quote of a text that has none; with it that is an error.
 class ViewBuffer : public std::streambuf {
 public:
-  explicit ViewBuffer(std::string_view text) {
+  explicit ViewBuffer(std::string_view text) : x_end(text.ends_with('\n') ? "...\n" : "\n...\n") {
+    put(text);
+  }
+
+private:
+  int_type underflow() override {
+    if (gptr() == egptr() && !x_end.empty()) {
+      put(std::exchange(x_end, {}));
+    }
+    return gptr() == egptr() ? traits_type::eof() : traits_type::to_int_type(*gptr());
+  }
+  void put(std::string_view text) {
     char* begin = const_cast<char*>(text.data()); // std::streambuf reads only, through this
     setg(begin, begin, begin + text.size());
   }
+
+  std::string_view x_end;
 };
 
-// Thrown through yaml-cpp, which offers no other way to stop; caught in read_yaml.
+// Thrown through yaml-cpp, which offers no other way to stop; caught in read_part. The mark counts
+// from the part's first line.
 struct Refused {
   YAML::Mark mark;
   std::string message;
@@ -34,7 +51,9 @@ struct Refused {
 
 class TreeBuilder : public YAML::EventHandler {
 public:
-  TreeBuilder(std::string_view file) : x_file(file) {}
+  // `lines_before`: of the file, before the text that is read.
+  TreeBuilder(std::string_view file, int lines_before)
+      : x_file(file), x_lines_before(lines_before) {}
 
   std::shared_ptr<YamlNode> root;
   Diagnostics diagnostics;
@@ -93,7 +112,7 @@ private:
   std::shared_ptr<YamlNode> make(YamlNode::Kind kind, const YAML::Mark& mark) {
     auto node = std::make_shared<YamlNode>();
     node->kind = kind;
-    node->line = mark.line + 1;
+    node->line = mark.line + 1 + x_lines_before;
     node->column = mark.column + 1;
     return node;
   }
@@ -103,7 +122,7 @@ private:
       x_anchors[anchor] = node;
     }
     YAML::Mark mark;
-    mark.line = node->line - 1;
+    mark.line = node->line - 1 - x_lines_before;
     mark.column = node->column - 1;
     attach(std::move(node), mark);
   }
@@ -112,7 +131,7 @@ private:
     if (!x_open.empty() && x_open.back().node->kind == YamlNode::Kind::kMap &&
         !x_open.back().have_key) {
       YAML::Mark mark;
-      mark.line = node->line - 1;
+      mark.line = node->line - 1 - x_lines_before;
       mark.column = node->column - 1;
       throw Refused{mark, "a key must be a text", "", "yaml-key"};
     }
@@ -126,7 +145,7 @@ private:
       x_anchors[done.anchor] = done.node;
     }
     YAML::Mark mark;
-    mark.line = done.node->line - 1;
+    mark.line = done.node->line - 1 - x_lines_before;
     mark.column = done.node->column - 1;
     attach(std::move(done.node), mark);
   }
@@ -171,12 +190,117 @@ private:
   }
 
   std::string_view x_file;
+  int x_lines_before;
   std::vector<Open> x_open;
   std::map<YAML::anchor_t, std::shared_ptr<YamlNode>> x_anchors;
 };
 
 bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
   return std::find(words.begin(), words.end(), text) != words.end();
+}
+
+// A line `---`, alone or before a space: the start of a document. YAML allows it nowhere else in
+// the first column, not even in quotes or block texts, so that a file can be cut there unread.
+bool starts_document(std::string_view line) {
+  return line.starts_with("---") &&
+         (line.size() == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
+}
+
+bool is_content(std::string_view line) {
+  const auto first = line.find_first_not_of(" \t\r");
+  return first != std::string_view::npos && line[first] != '#' && line[0] != '%';
+}
+
+struct Part {
+  std::string_view text;
+  int lines_before = 0;
+};
+
+// The text cut at its document starts; directives and comments stay with what follows them.
+std::vector<Part> parts_of(std::string_view text) {
+  std::vector<Part> out;
+  std::size_t begin = 0;
+  int begin_line = 0;
+  int line_number = 0;
+  bool content = false;
+  for (std::size_t at = 0; at < text.size(); ++line_number) {
+    const auto end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    if (starts_document(line) && content) {
+      out.push_back({text.substr(begin, at - begin), begin_line});
+      begin = at;
+      begin_line = line_number;
+      content = false;
+    }
+    content = content || starts_document(line) || is_content(line);
+    at = end + 1;
+  }
+  out.push_back({text.substr(std::min(begin, text.size())), begin_line});
+  return out;
+}
+
+// What is likely the matter with a line that is no YAML.
+std::string hint_for(std::string_view text, const YAML::Mark& mark) {
+  for (int skipped = 0; skipped < mark.line && text.find('\n') != std::string_view::npos;
+       ++skipped) {
+    text.remove_prefix(text.find('\n') + 1);
+  }
+  const std::string_view line = text.substr(0, text.find('\n'));
+  if (line.find("{{") != std::string_view::npos) {
+    return "this looks like a template: fill it in first";
+  }
+  const auto first = line.find_first_not_of(" \t");
+  if (line.substr(0, first).find('\t') != std::string_view::npos) {
+    return "tabs cannot indent YAML: use spaces";
+  }
+  return "look at the indentation and the quotes here and in the line above";
+}
+
+void read_part(std::string_view file, const Part& part, std::vector<YamlDocument>& documents) {
+  const auto refuse = [&](const YAML::Mark& mark, std::string message, std::string hint,
+                          std::string code) {
+    YamlDocument broken;
+    if (!mark.is_null()) {
+      broken.line = mark.line + 1 + part.lines_before;
+    }
+    broken.diagnostics.push_back({Severity::kError,
+                                  {std::string(file), broken.line, mark.column + 1},
+                                  std::move(message),
+                                  std::move(hint),
+                                  std::move(code)});
+    documents.push_back(std::move(broken));
+  };
+  ViewBuffer buffer(part.text);
+  std::istream stream(&buffer);
+  try {
+    YAML::Parser parser(stream);
+    int last = -1;
+    while (true) {
+      TreeBuilder builder(file, part.lines_before);
+      if (!parser.HandleNextDocument(builder)) {
+        break;
+      }
+      // A token that begins no node (a comma, say) is an empty document to yaml-cpp, and stays
+      // there for ever.
+      if (builder.start.pos <= last) {
+        throw Refused{builder.start, "nothing can begin here", "", "yaml-syntax"};
+      }
+      last = builder.start.pos;
+      if (builder.root && builder.root->kind != YamlNode::Kind::kNull) {
+        documents.push_back({builder.root, builder.root->line, std::move(builder.diagnostics)});
+      }
+    }
+  } catch (const Refused& refused) {
+    refuse(refused.mark, refused.message,
+           refused.hint.empty() ? hint_for(part.text, refused.mark) : refused.hint, refused.code);
+  } catch (const YAML::Exception& error) {
+    // The document end that ViewBuffer adds is what stops in a text without its closing quote.
+    const bool quote = error.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
+    refuse(error.mark, quote ? "a text in quotes that does not end" : error.msg,
+           quote ? "close the quote" : hint_for(part.text, error.mark), "yaml-syntax");
+  } catch (const std::exception& error) {
+    refuse(YAML::Mark::null_mark(), error.what(), "", "yaml-syntax");
+  }
 }
 
 } // namespace
@@ -262,47 +386,34 @@ const char* YamlNode::description() const {
 
 std::vector<YamlDocument> read_yaml(std::string_view file, std::string_view text) {
   std::vector<YamlDocument> documents;
-  const auto refuse = [&](int line, int column, std::string message, std::string hint,
-                          std::string code) {
+  const auto refuse = [&](int line, std::string message, std::string hint, std::string code) {
     YamlDocument broken;
     broken.line = line;
     broken.diagnostics.push_back({Severity::kError,
-                                  {std::string(file), line, column},
+                                  {std::string(file), line, line == 0 ? 0 : 1},
                                   std::move(message),
                                   std::move(hint),
                                   std::move(code)});
     documents.push_back(std::move(broken));
   };
   if (text.size() > kMaxFileBytes) {
-    refuse(0, 0, "file is larger than 10 MiB", "split it", "too-large");
+    refuse(0, "file is larger than 10 MiB", "split it", "too-large");
     return documents;
   }
   if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<long>(zero), '\n');
-    refuse(static_cast<int>(line), 1, "a NUL byte", "this is not a text file", "yaml-syntax");
+    refuse(static_cast<int>(line), "a NUL byte", "this is not a text file", "yaml-syntax");
     return documents;
   }
-  ViewBuffer buffer(text);
-  std::istream stream(&buffer);
-  try {
-    YAML::Parser parser(stream);
-    while (true) {
-      TreeBuilder builder(file);
-      if (!parser.HandleNextDocument(builder)) {
-        break;
-      }
-      if (builder.root && builder.root->kind != YamlNode::Kind::kNull) {
-        documents.push_back({builder.root, builder.root->line, std::move(builder.diagnostics)});
-      }
-    }
-  } catch (const Refused& refused) {
-    refuse(refused.mark.line + 1, refused.mark.column + 1, refused.message, refused.hint,
-           refused.code);
-  } catch (const YAML::Exception& error) {
-    refuse(error.mark.is_null() ? 0 : error.mark.line + 1,
-           error.mark.is_null() ? 0 : error.mark.column + 1, error.msg, "", "yaml-syntax");
-  } catch (const std::exception& error) {
-    refuse(0, 0, error.what(), "", "yaml-syntax");
+  const std::vector<Part> parts = parts_of(text);
+  if (parts.size() > kMaxDocuments) {
+    refuse(parts[kMaxDocuments].lines_before + 1,
+           "more than " + std::to_string(kMaxDocuments) + " documents in one file", "split it",
+           "too-large");
+    return documents;
+  }
+  for (const Part& part : parts) {
+    read_part(file, part, documents);
   }
   return documents;
 }

@@ -19,6 +19,7 @@ namespace weir::policy {
 
 inline constexpr std::size_t kMaxFileBytes = 10u << 20;
 inline constexpr std::size_t kMaxNodes = 500'000;
+inline constexpr std::size_t kMaxDocuments = 10'000;
 
 struct YamlNode {
   enum class Kind { kNull, kScalar, kSequence, kMap };
@@ -54,7 +55,8 @@ struct YamlDocument {
   Diagnostics diagnostics; // duplicate keys and the like; the tree is still whole
 };
 
-// Documents without content are left out. The last one is broken when the text is no YAML.
+// Documents without content are left out. What is no YAML is a broken document; those before and
+// behind it are unharmed.
 [[nodiscard]] std::vector<YamlDocument> read_yaml(std::string_view file, std::string_view text);
 
 } // namespace weir::policy

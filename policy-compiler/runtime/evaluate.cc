@@ -90,6 +90,12 @@ bool NameMatcherList::matches(const DnsName& name) const {
                      [&](const NameMatcher& one) { return one.matches(name); });
 }
 
+bool L7Rules::names_server(std::optional<std::string_view> name) const {
+  return name && std::any_of(server_names.begin(), server_names.end(), [&](const NameMatcher& one) {
+           return one.matches_server_name(*name);
+         });
+}
+
 FlowDecision CompiledEndpoint::decide(const Flow& flow) const {
   const auto direction = static_cast<std::size_t>(flow.direction);
   FlowDecision out;
@@ -222,11 +228,7 @@ L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
 L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name) {
   return judge(
       flow, L7Protocol::kTls, "denied",
-      [&](const L7Rules& rules) {
-        return name &&
-               std::any_of(rules.server_names.begin(), rules.server_names.end(),
-                           [&](const NameMatcher& one) { return one.matches_server_name(*name); });
-      },
+      [&](const L7Rules& rules) { return rules.names_server(name); },
       [&] {
         return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
                        flow.alternatives.empty() ? "denied" : "sni");

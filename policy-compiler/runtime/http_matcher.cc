@@ -45,7 +45,9 @@ std::optional<std::vector<std::string>> alternatives(std::string_view regex) {
   std::size_t start = 0;
   for (std::size_t i = 0; i <= regex.size(); ++i) {
     if (i < regex.size() && regex[i] == '\\') {
-      ++i;
+      if (++i == regex.size()) {
+        return std::nullopt; // escapes nothing: no expression at all
+      }
       continue;
     }
     if (i >= regex.size() || regex[i] == '|') {
@@ -67,9 +69,12 @@ bool equal_without_case(std::string_view a, std::string_view b) {
          });
 }
 
-// `.` matches all but a newline, which no canonical value has; kept exact all the same.
-bool starts_with_and_no_newline(std::string_view value, std::string_view prefix) {
-  return value.starts_with(prefix) && value.find('\n', prefix.size()) == std::string_view::npos;
+// What `.*` matches: no newline, and of bytes beyond ASCII only those that are UTF-8. No canonical
+// value has either; kept as narrow as the expression all the same.
+bool begins_plainly_with(std::string_view value, std::string_view prefix) {
+  return value.starts_with(prefix) &&
+         std::all_of(value.begin() + static_cast<long>(prefix.size()), value.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80 && c != '\n'; });
 }
 
 } // namespace
@@ -113,7 +118,7 @@ bool FieldMatcher::matches(std::string_view value) const {
   case Kind::kLiterals:
     return std::find(x_texts.begin(), x_texts.end(), value) != x_texts.end();
   case Kind::kPrefix:
-    return starts_with_and_no_newline(value, x_texts.front());
+    return begins_plainly_with(value, x_texts.front());
   case Kind::kRegex:
     return re2::RE2::FullMatch({value.data(), value.size()}, *x_regex);
   case Kind::kNever:
@@ -256,7 +261,7 @@ std::optional<std::size_t> HttpMatcherList::find_prefix(const HttpRequest& reque
       [](std::string_view path, const Prefix& prefix) { return path < prefix.text; });
   for (int at = static_cast<int>(above - x_prefixes.begin()) - 1; at >= 0;
        at = x_prefixes[at].parent) {
-    if (!starts_with_and_no_newline(request.path, x_prefixes[at].text)) {
+    if (!begins_plainly_with(request.path, x_prefixes[at].text)) {
       continue;
     }
     if (const auto found = first_accepting(x_prefixes[at].matchers, request)) {

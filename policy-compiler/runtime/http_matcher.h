@@ -43,6 +43,7 @@ struct HeaderMatcher {
   std::string name;
   std::optional<std::string> value; // absent: has to be there
   bool never = false;               // asks for what weir cannot know
+  bool secret = false;              // the value is not to be shown
 
   [[nodiscard]] bool matches(std::span<const HttpHeader> headers) const;
 };

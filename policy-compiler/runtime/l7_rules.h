@@ -1,12 +1,15 @@
-// The matchers of one policy rule's L7 part, and the rule that people know it by. Exactly one of
-// the three lists is in use, as `protocol` says.
+// The matchers of one policy rule's L7 part, and the rule that people know it by. `http` or `dns`
+// is in use as `protocol` says; server names stand alone (kTls) or beside `http` and `terminating`.
 #pragma once
 
 #include "policy-compiler/runtime/http_matcher.h"
 #include "policy-compiler/runtime/name_match.h"
 #include "policy-compiler/runtime/program.h"
+#include "policy-compiler/runtime/tls_context.h"
 
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <unordered_set>
 #include <vector>
 
@@ -38,6 +41,11 @@ public:
   std::unique_ptr<HttpMatcherList> http;
   NameMatcherList dns;
   std::vector<NameMatcher> server_names;
+  // The requests are inside TLS that weir ends, and travel on inside TLS that weir begins.
+  std::optional<TlsContext> terminating, originating;
+
+  // A client that names no server has none of the names asked for.
+  [[nodiscard]] bool names_server(std::optional<std::string_view> name) const;
 };
 
 } // namespace weir::policy

@@ -60,6 +60,10 @@ Universe::Universe(const CompileInput& input, const std::set<IpPrefix>& prefixes
     x_cells.push_back({prefix, id});
     x_cell_places.push_back(x_table->at(id));
   }
+  x_everybody = IdentitySet(x_expected);
+  for (std::size_t place = 0; place < x_ids.size(); ++place) {
+    x_everybody.set(place);
+  }
 }
 
 void Universe::add_reserved() {
@@ -125,10 +129,7 @@ IdentitySet Universe::with(const std::string& key, const std::vector<std::string
 }
 
 IdentitySet Universe::select(const LabelSelector& selector) const {
-  IdentitySet out(x_expected);
-  for (std::size_t place = 0; place < x_ids.size(); ++place) {
-    out.set(place);
-  }
+  IdentitySet out = x_everybody;
   for (const Requirement& one : selector.all) {
     switch (one.op) {
     case Requirement::Op::kIn:
@@ -156,9 +157,7 @@ IdentitySet Universe::select(Entity entity) const {
   IdentitySet out(x_expected);
   switch (entity) {
   case Entity::kAll:
-    for (std::size_t place = 0; place < x_ids.size(); ++place) {
-      out.set(place);
-    }
+    out = x_everybody;
     break;
   case Entity::kWorld:
     out |= reserved("world");

@@ -54,6 +54,7 @@ private:
   const CompileOptions& x_options;
   std::size_t x_expected = 0; // members, known before the index is built
   std::vector<IdentityId> x_ids;
+  IdentitySet x_everybody;
   std::shared_ptr<IdentityTable> x_table = std::make_shared<IdentityTable>();
   std::unordered_map<std::string, Key> x_keys;
   std::vector<Program::Prefix> x_cells; // sorted by prefix

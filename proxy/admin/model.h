@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy-compiler/compile.h"
+#include "proxy/admin/trace.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/metrics.h"
 #include "proxy/base/result.h"
@@ -53,7 +54,8 @@ struct FqdnRow {
   std::string pod; // "namespace/name"
   std::string name, address;
   std::uint32_t ttl = 0;
-  std::chrono::system_clock::time_point expires_at;
+  std::chrono::system_clock::time_point expires_at; // without the grace time
+  bool expired = false; // past that as well: opens nothing, and is only remembered
 };
 
 struct Readiness {
@@ -68,11 +70,15 @@ public:
 
   [[nodiscard]] virtual std::shared_ptr<const View> view() const = 0; // never null
   [[nodiscard]] virtual std::vector<FqdnRow> fqdn() const = 0;
+  [[nodiscard]] virtual std::uint64_t fqdn_evicted() const = 0; // so far, over a limit
   // Asks every worker for a sign of life, so that it proves the data path; at most 1 s.
   [[nodiscard]] virtual Readiness readiness() = 0;
   [[nodiscard]] virtual std::vector<const WorkerMetrics*> worker_metrics() const = 0;
   [[nodiscard]] virtual Result<redirect::Counters> bpf_counters() = 0;
   [[nodiscard]] virtual std::vector<redirect::MapUse> bpf_map_use() = 0;
+
+  // What is in force says so; nothing is changed.
+  [[nodiscard]] virtual Result<boost::json::object> trace(const TraceQuestion& question) const = 0;
 
   virtual void reload() = 0; // re-read policies and endpoints now
   virtual void drain() = 0;  // stop accepting, let what runs end

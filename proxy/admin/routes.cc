@@ -2,13 +2,19 @@
 
 #include "proxy/admin/stats.h"
 #include "proxy/admin/views.h"
+#include "proxy/base/check.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/log.h"
 
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <iterator>
 #include <optional>
+#include <span>
+#include <utility>
 
 namespace weir::admin {
 namespace {
@@ -68,8 +74,9 @@ Reply listing(const RouteContext& context, const Parameters& /*parameters*/) {
   return json(as_json(*context.source.view()));
 }
 
-Reply fqdn_cache(const RouteContext& context, const Parameters& /*parameters*/) {
-  return json(fqdn_json(context.source.fqdn()));
+template <bool expired>
+Reply fqdn(const RouteContext& context, const Parameters& /*parameters*/) {
+  return json(fqdn_json(context.source.fqdn(), expired));
 }
 
 Reply show_level(const RouteContext& /*context*/, const Parameters& /*parameters*/) {
@@ -89,6 +96,48 @@ Reply wish(const RouteContext& context, const Parameters& /*parameters*/) {
   return text("OK\n");
 }
 
+// %XX and nothing else; nothing when one is broken.
+std::optional<std::string> unescaped(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    unsigned byte = 0;
+    const auto digits = text.substr(i + 1, 2);
+    const auto [end, failed] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+    if (failed != std::errc{} || end != digits.data() + 2) {
+      return std::nullopt;
+    }
+    out += static_cast<char>(byte);
+    i += 2;
+  }
+  return out;
+}
+
+Reply trace_flow(const RouteContext& context, const Parameters& parameters) {
+  TraceQuestion question;
+  for (const Parameter& one : parameters) {
+    auto value = unescaped(one.value);
+    if (!value) {
+      return text("?" + std::string(one.name) + "= has a broken escape\n", 400);
+    }
+    if (one.name == kTraceHeader) {
+      question.headers.push_back(std::move(*value));
+      continue;
+    }
+    const auto* parameter =
+        std::find_if(std::begin(kTraceParameters), std::end(kTraceParameters),
+                     [&](const TraceParameter& known) { return known.name == one.name; });
+    WEIR_CHECK(parameter != std::end(kTraceParameters)); // answer() lets no other through
+    question.*parameter->text = std::move(*value);
+  }
+  const auto answer = context.source.trace(question);
+  return answer ? json(*answer) : text(answer.error().text() + "\n", 400);
+}
+
 Reply help(const RouteContext& context, const Parameters& parameters);
 
 using Handler = Reply (*)(const RouteContext&, const Parameters&);
@@ -99,15 +148,25 @@ struct Route {
   bool on_metrics = false;
   Handler get = nullptr;
   Handler post = nullptr;
-  std::string_view parameter = {}; // the only one that POST takes
+  std::string_view parameter = {};                   // the only one that POST takes
+  std::span<const std::string_view> asked_with = {}; // those that GET takes
 };
+
+constexpr auto kTraceAskedWith = [] {
+  std::array<std::string_view, std::size(kTraceParameters) + 1> names{};
+  std::transform(std::begin(kTraceParameters), std::end(kTraceParameters), names.begin(),
+                 [](const TraceParameter& one) { return one.name; });
+  names.back() = kTraceHeader;
+  return names;
+}();
 
 constexpr Route kRoutes[] = {
     {"/", "this list", false, help},
     {"/config_dump", "the configuration in force", false, config_dump},
     {"/drain_listeners", "accept no more, let what runs end", false, nullptr, wish<&Source::drain>},
     {"/endpoints", "pods, their identities and policies", false, listing<endpoints_json>},
-    {"/fqdn/cache", "addresses learned from DNS", false, fqdn_cache},
+    {"/fqdn/cache", "addresses learned from DNS", false, fqdn<false>},
+    {"/fqdn/expired", "addresses whose time is over, as far as remembered", false, fqdn<true>},
     {"/healthz", "ok while the process lives", true, alive},
     {"/help", "this list", false, help},
     {"/identities", "identities of pods and their labels", false, listing<identities_json>},
@@ -117,6 +176,13 @@ constexpr Route kRoutes[] = {
      set_level, "level"},
     {"/metrics", "metrics for Prometheus", true, prometheus},
     {"/policies", "policy documents, accepted or rejected", false, listing<policies_json>},
+    {"/policies/trace",
+     "why a flow is allowed or denied: ?from=&to=&port=",
+     false,
+     trace_flow,
+     nullptr,
+     {},
+     kTraceAskedWith},
     {"/quitquitquit", "drain, then end the process", false, nullptr, wish<&Source::quit>},
     {"/ready", "LIVE, or 503 and why not; asks every worker", true, ready},
     {"/readyz", "as /ready", true, ready},
@@ -203,9 +269,14 @@ Reply answer(const RouteContext& context, Face face, const Request& request) {
   const auto parameters =
       split_query(request.target.substr(std::min(question + 1, request.target.size())));
   const bool known = std::all_of(parameters.begin(), parameters.end(), [&](const Parameter& one) {
-    return posted && one.name == route->parameter;
+    return posted ? one.name == route->parameter
+                  : std::find(route->asked_with.begin(), route->asked_with.end(), one.name) !=
+                        route->asked_with.end();
   });
-  if (!known || parameters.size() > 1) {
+  if (!known || (posted && parameters.size() > 1)) {
+    if (!route->asked_with.empty()) {
+      return text("unknown parameter; " + std::string(route->help) + "\n", 400);
+    }
     return text(route->parameter.empty()
                     ? "takes no parameters\n"
                     : "POST takes ?" + std::string(route->parameter) + "= only\n",

@@ -20,20 +20,25 @@ namespace {
 
 using Labels = std::vector<std::pair<std::string_view, std::string>>;
 
+std::string seconds_text(double value) {
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.begin(), text.end(), value, std::chars_format::fixed, 6);
+  return {text.data(), end.ptr};
+}
+
 class Samples {
 public:
   struct Sample {
     Labels labels;
     std::string value;
+    std::string_view suffix; // of the metric's name: parts of a histogram
   };
 
-  void add(std::uint64_t value, Labels labels = {}) {
-    x_samples.push_back({std::move(labels), std::to_string(value)});
+  void add(std::uint64_t value, Labels labels = {}, std::string_view suffix = {}) {
+    x_samples.push_back({std::move(labels), std::to_string(value), suffix});
   }
-  void add_seconds(double value) {
-    std::array<char, 32> text{};
-    const auto end = std::to_chars(text.begin(), text.end(), value, std::chars_format::fixed, 6);
-    x_samples.push_back({{}, std::string(text.data(), end.ptr)});
+  void add_seconds(double value, Labels labels = {}, std::string_view suffix = {}) {
+    x_samples.push_back({std::move(labels), seconds_text(value), suffix});
   }
   [[nodiscard]] const std::vector<Sample>& all() const { return x_samples; }
 
@@ -70,7 +75,9 @@ constexpr CodeName kDropReasons[] = {
     {WEIR_DROP_MISSED_REDIRECT, "missed_redirect"},
     {WEIR_DROP_UNROUTED_MARK, "unrouted_mark"},
     {WEIR_DROP_CT_FULL, "ct_full"},
-    {WEIR_DROP_TO_NODE_PROXY, "to_node_proxy"},
+    {WEIR_DROP_TO_LOOPBACK, "to_loopback"},
+    {WEIR_DROP_NO_BACKEND, "no_backend"},
+    {WEIR_DROP_PORT_IN_USE, "port_in_use"},
 };
 constexpr CodeName kPacketVerdicts[] = {
     {WEIR_COUNT_UNTOUCHED, "untouched"},   {WEIR_COUNT_ALLOWED, "allowed"},
@@ -178,10 +185,66 @@ void dns_responses(const StatsInput& in, Samples& out) {
   }
 }
 
+// Order of DnsRefused.
+constexpr std::array<std::string_view, kDnsRefusals> kDnsRefusalNames = {"name",
+                                                                         "policy",
+                                                                         "protocol",
+                                                                         "malformed",
+                                                                         "question",
+                                                                         "opcode",
+                                                                         "too_many",
+                                                                         "upstream_timeout",
+                                                                         "upstream_unreachable",
+                                                                         "upstream_closed",
+                                                                         "upstream_malformed",
+                                                                         "learn_failed"};
+// Order of dns::NotLearned.
+constexpr std::array<std::string_view, 4> kNotLearnedNames = {"chain", "range", "cluster",
+                                                              "private"};
+
+template <auto kMember, const auto& kNames>
+void by_reason(const StatsInput& in, Samples& out) {
+  for (std::size_t reason = 0; reason < kNames.size(); ++reason) {
+    std::uint64_t sum = 0;
+    for (const auto* worker : in.workers) {
+      sum += (worker->*kMember)[reason].value();
+    }
+    out.add(sum, {{"reason", std::string(kNames[reason])}});
+  }
+}
+
+void dns_durations(const StatsInput& in, Samples& out) {
+  constexpr std::pair<std::string_view, Durations WorkerMetrics::*> kScopes[] = {
+      {"upstream", &WorkerMetrics::dns_upstream_time}, {"held", &WorkerMetrics::dns_held_time}};
+  for (const auto& [scope, member] : kScopes) {
+    std::uint64_t count = 0;
+    std::uint64_t sum = 0;
+    for (std::size_t bucket = 0; bucket <= Durations::kBounds.size(); ++bucket) {
+      for (const auto* worker : in.workers) {
+        count += (worker->*member).count(bucket);
+      }
+      const std::string bound =
+          bucket < Durations::kBounds.size()
+              ? seconds_text(static_cast<double>(Durations::kBounds[bucket]) * 1e-6)
+              : "+Inf";
+      out.add(count, {{"scope", std::string(scope)}, {"le", bound}}, "_bucket");
+    }
+    for (const auto* worker : in.workers) {
+      sum += (worker->*member).sum();
+    }
+    out.add_seconds(static_cast<double>(sum) * 1e-6, {{"scope", std::string(scope)}}, "_sum");
+    out.add(count, {{"scope", std::string(scope)}}, "_count");
+  }
+}
+
+void fqdn_evicted(const StatsInput& in, Samples& out) { out.add(in.fqdn_evicted); }
+
 void fqdn_names(const StatsInput& in, Samples& out) {
   std::set<std::string_view> names;
   for (const auto& row : in.fqdn) {
-    names.insert(row.name);
+    if (!row.expired) {
+      names.insert(row.name);
+    }
   }
   out.add(names.size());
 }
@@ -189,7 +252,9 @@ void fqdn_names(const StatsInput& in, Samples& out) {
 void fqdn_ips(const StatsInput& in, Samples& out) {
   std::set<std::string_view> addresses;
   for (const auto& row : in.fqdn) {
-    addresses.insert(row.address);
+    if (!row.expired) {
+      addresses.insert(row.address);
+    }
   }
   out.add(addresses.size());
 }
@@ -291,6 +356,7 @@ struct Metric {
 
 constexpr std::string_view kCounter = "counter";
 constexpr std::string_view kGauge = "gauge";
+constexpr std::string_view kHistogram = "histogram";
 
 constexpr Metric kMetrics[] = {
     {"weir_build_info", kGauge, "The version that runs; always 1.",
@@ -341,6 +407,9 @@ constexpr Metric kMetrics[] = {
     {"weir_tls_policy_resets_total", kCounter,
      "Running TLS connections ended by a change of policy.",
      plain<&WorkerMetrics::tls_policy_resets>},
+    {"weir_tls_handshake_failures_total", kCounter,
+     "Handshakes of clients that failed where weir ends their TLS.",
+     plain<&WorkerMetrics::tls_handshake_failures>},
     {"weir_upstream_connections_total", kCounter, "Connections opened to servers.",
      plain<&WorkerMetrics::upstream_connections_opened>},
     {"weir_upstream_connect_failures_total", kCounter, "Connections to servers that failed.",
@@ -351,9 +420,15 @@ constexpr Metric kMetrics[] = {
     {"weir_dns_queries_total", kCounter, "DNS queries by verdict.",
      by_verdict<&WorkerMetrics::dns_queries>},
     {"weir_dns_responses_total", kCounter, "DNS answers sent by response code.", dns_responses},
-    {"weir_dns_upstream_timeouts_total", kCounter,
-     "Queries that the server did not answer in time.",
-     plain<&WorkerMetrics::dns_upstream_timeouts>},
+    {"weir_dns_refused_total", kCounter, "DNS queries that weir answered itself, by reason.",
+     by_reason<&WorkerMetrics::dns_refused, kDnsRefusalNames>},
+    {"weir_dns_repeated_total", kCounter,
+     "Queries dropped because they repeat one whose answer is awaited.",
+     plain<&WorkerMetrics::dns_repeated>},
+    {"weir_dns_duration_seconds", kHistogram,
+     "Time that servers took to answer (upstream), and that answers were held to learn from "
+     "(held).",
+     dns_durations},
     {"weir_dns_malformed_total", kCounter, "Messages from clients that are no query.",
      plain<&WorkerMetrics::dns_malformed>},
     {"weir_dns_mismatched_total", kCounter, "Answers dropped: of another question, id or server.",
@@ -361,11 +436,10 @@ constexpr Metric kMetrics[] = {
     {"weir_dns_learned_total", kCounter, "Addresses learned from answers.",
      plain<&WorkerMetrics::dns_learned>},
     {"weir_dns_learn_refused_total", kCounter,
-     "Addresses in answers that may not be learned: of a refused range or off the CNAME chain.",
-     plain<&WorkerMetrics::dns_learn_refused>},
-    {"weir_dns_learn_failed_total", kCounter,
-     "Answers held back because the kernel refused what was learned.",
-     plain<&WorkerMetrics::dns_learn_failed>},
+     "Addresses in answers that were not learned: off the CNAME chain or of a refused range.",
+     by_reason<&WorkerMetrics::dns_learn_refused, kNotLearnedNames>},
+    {"weir_fqdn_evicted_total", kCounter,
+     "Learned addresses given up, because their pod or all pods had too many.", fqdn_evicted},
     {"weir_fqdn_names", kGauge, "Names whose addresses are known.", fqdn_names},
     {"weir_fqdn_ips", kGauge, "Addresses learned from DNS.", fqdn_ips},
     {"weir_drops_total", kCounter, "Packets dropped by reason, as seen from the pod.", drops},
@@ -405,6 +479,7 @@ StatsInput take_stats(Source& source, std::chrono::system_clock::time_point star
   input.view = source.view();
   input.workers = source.worker_metrics();
   input.fqdn = source.fqdn();
+  input.fqdn_evicted = source.fqdn_evicted();
   input.bpf = source.bpf_counters();
   input.maps = source.bpf_map_use();
   input.started_at = started_at;
@@ -421,6 +496,7 @@ std::string stats_text(const StatsInput& input) {
     metric.collect(input, samples);
     for (const auto& sample : samples.all()) {
       text += metric.name;
+      text += sample.suffix;
       for (const auto& [label, value] : sample.labels) {
         text += ".";
         text += label;
@@ -446,6 +522,7 @@ std::string stats_prometheus(const StatsInput& input) {
     text += "\n# TYPE " + std::string(metric.name) + " " + std::string(metric.type) + "\n";
     for (const auto& sample : samples.all()) {
       text += metric.name;
+      text += sample.suffix;
       char before = '{';
       for (const auto& [label, value] : sample.labels) {
         text.push_back(std::exchange(before, ','));

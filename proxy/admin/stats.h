@@ -16,6 +16,7 @@ struct StatsInput {
   std::shared_ptr<const View> view;
   std::vector<const WorkerMetrics*> workers;
   std::vector<FqdnRow> fqdn;
+  std::uint64_t fqdn_evicted = 0;
   Result<redirect::Counters> bpf = redirect::Counters{};
   std::vector<redirect::MapUse> maps;
   std::chrono::system_clock::time_point started_at;

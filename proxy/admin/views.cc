@@ -40,6 +40,26 @@ std::string_view protocol_name(config::ListenerProtocol protocol) {
   return "";
 }
 
+std::string_view refusal_name(config::DnsRefusal refusal) {
+  switch (refusal) {
+  case config::DnsRefusal::kAuto:
+    return "auto";
+  case config::DnsRefusal::kRefused:
+    return "refused";
+  case config::DnsRefusal::kNxDomain:
+    return "nxdomain";
+  }
+  return "";
+}
+
+json::array prefixes_json(const std::vector<IpPrefix>& prefixes) {
+  json::array array;
+  for (const auto& prefix : prefixes) {
+    array.emplace_back(prefix.to_string());
+  }
+  return array;
+}
+
 } // namespace
 
 json::value policies_json(const View& view) {
@@ -101,9 +121,12 @@ json::value identities_json(const View& view) {
   return rows;
 }
 
-json::value fqdn_json(const std::vector<FqdnRow>& fqdn) {
+json::value fqdn_json(const std::vector<FqdnRow>& fqdn, bool expired) {
   json::array rows;
   for (const auto& row : fqdn) {
+    if (row.expired != expired) {
+      continue;
+    }
     rows.push_back({{"pod", row.pod},
                     {"name", row.name},
                     {"address", row.address},
@@ -149,8 +172,21 @@ json::value config_json(const config::Config& config, const View& view) {
         {"connect_timeout_seconds", config.http.connect_timeout.count()}}},
       {"dns",
        {{"upstream_timeout_ms", config.dns.upstream_timeout.count()},
+        {"tcp_idle_seconds", config.dns.tcp_idle.count()},
+        {"max_in_flight", config.dns.max_in_flight},
+        {"max_in_flight_per_pod", config.dns.max_in_flight_per_pod},
+        {"refusal", refusal_name(config.dns.refusal)},
+        {"cluster_domain", config.dns.cluster_domain.to_text()},
         {"min_ttl_seconds", config.dns.min_ttl.count()},
-        {"grace_seconds", config.dns.grace.count()}}},
+        {"grace_seconds", config.dns.grace.count()},
+        {"max_names", config.dns.max_names},
+        {"max_addresses", config.dns.max_addresses},
+        {"max_total", config.dns.max_total},
+        {"resolvers", prefixes_json(config.dns.resolvers)},
+        {"cluster_ranges", prefixes_json(config.dns.cluster_ranges)},
+        {"learn_private", config.dns.learn_private},
+        {"observe", config.dns.observe},
+        {"lenient", config.dns.lenient}}},
       {"drain_timeout_seconds", config.drain_timeout.count()},
       {"listeners", std::move(listeners)}};
   return {{"config", values},

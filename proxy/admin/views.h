@@ -16,7 +16,7 @@ namespace weir::admin {
 [[nodiscard]] boost::json::value listeners_json(const View& view);
 // The identities of known pods, each once.
 [[nodiscard]] boost::json::value identities_json(const View& view);
-[[nodiscard]] boost::json::value fqdn_json(const std::vector<FqdnRow>& rows);
+[[nodiscard]] boost::json::value fqdn_json(const std::vector<FqdnRow>& rows, bool expired);
 // The configuration in force, defaults filled in. It has no secrets to leave out.
 [[nodiscard]] boost::json::value config_json(const config::Config& config, const View& view);
 [[nodiscard]] boost::json::value server_json(const config::Config& config, const View& view,

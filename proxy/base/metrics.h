@@ -22,6 +22,30 @@ private:
   std::atomic<std::uint64_t> x_value{0};
 };
 
+// How long something took, in buckets of microseconds. Written by one thread, read by any.
+class Durations {
+public:
+  static constexpr std::array<std::uint64_t, 14> kBounds = {
+      100,    250,    500,     1'000,   2'500,     5'000,     10'000,
+      25'000, 50'000, 100'000, 250'000, 1'000'000, 2'500'000, 5'000'000};
+
+  void add(std::uint64_t microseconds) {
+    std::size_t bucket = 0;
+    while (bucket < kBounds.size() && microseconds > kBounds[bucket]) {
+      ++bucket;
+    }
+    x_counts[bucket].add();
+    x_sum.add(microseconds);
+  }
+  // Of one bucket, not of those below it; the last one has no bound.
+  [[nodiscard]] std::uint64_t count(std::size_t bucket) const { return x_counts[bucket].value(); }
+  [[nodiscard]] std::uint64_t sum() const { return x_sum.value(); } // microseconds
+
+private:
+  std::array<Counter, kBounds.size() + 1> x_counts;
+  Counter x_sum;
+};
+
 enum class AccessVerdict : std::uint8_t { kAllowed, kDenied, kAudit, kError };
 inline constexpr std::size_t kAccessVerdicts = 4;
 
@@ -40,6 +64,23 @@ enum class Http2Flood : std::uint8_t {
 };
 inline constexpr std::size_t kHttp2Floods = 10;
 
+// Why a DNS query was answered by weir itself, or not at all.
+enum class DnsRefused : std::uint8_t {
+  kName,     // no DNS rule allows it
+  kPolicy,   // the server may not be reached
+  kProtocol, // rules for another protocol
+  kMalformed,
+  kQuestion, // none, or of a class or type that is not passed on
+  kOpcode,
+  kTooMany, // in flight
+  kUpstreamTimeout,
+  kUpstreamUnreachable,
+  kUpstreamClosed,
+  kUpstreamMalformed,
+  kLearnFailed, // the kernel took no more
+};
+inline constexpr std::size_t kDnsRefusals = 12;
+
 struct WorkerMetrics {
   // Connections that clients opened to this worker, by protocol spoken.
   Counter http_connections_opened, http_connections_closed;
@@ -56,12 +97,15 @@ struct WorkerMetrics {
   // DNS, UDP and TCP together.
   std::array<Counter, kAccessVerdicts> dns_queries;
   std::array<Counter, 16> dns_responses; // by RCODE
-  Counter dns_upstream_timeouts;
-  Counter dns_malformed;     // datagrams or messages that were no query, dropped or refused
-  Counter dns_mismatched;    // answers dropped: other question, id or server
-  Counter dns_learned;       // addresses written to the map
-  Counter dns_learn_refused; // addresses of refused ranges or without an unbroken chain
-  Counter dns_learn_failed;  // map writes that failed: the answer was not released
+  std::array<Counter, kDnsRefusals> dns_refused;
+  Counter dns_malformed;   // datagrams or messages that were no query, dropped or refused
+  Counter dns_repeated;    // queries that repeat one whose answer is awaited: dropped
+  Counter dns_mismatched;  // answers dropped: other question or id, or too late
+  Counter dns_not_learned; // addresses of answers of servers that are not trusted
+  Counter dns_learned;     // addresses written to the map
+  std::array<Counter, 4> dns_learn_refused; // addresses left out, by dns::NotLearned
+  Durations dns_upstream_time;              // from asking the server to its answer
+  Durations dns_held_time;                  // from then until the answer was released
 
   Counter access_log_lost; // lines that found the log's buffer full
 
@@ -75,8 +119,9 @@ struct WorkerMetrics {
   // TLS judged by server name, and plain TCP; once a connection.
   Counter tls_connections_opened, tls_connections_closed; // of clients
   std::array<Counter, kAccessVerdicts> tls_connections;   // when they ended
-  Counter tls_hellos_refused; // denied because no server name can be read from what came
-  Counter tls_policy_resets;  // running connections ended by a change of policy
+  Counter tls_hellos_refused;     // denied because no server name can be read from what came
+  Counter tls_policy_resets;      // running connections ended by a change of policy
+  Counter tls_handshake_failures; // of clients whose TLS weir was to end
 };
 
 } // namespace weir

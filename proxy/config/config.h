@@ -2,6 +2,7 @@
 // part of the program is given the small struct that it needs, never the whole.
 #pragma once
 
+#include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/result.h"
 
@@ -47,10 +48,48 @@ struct Http {
   std::chrono::seconds connect_timeout{5};
 };
 
+struct Http2 {
+  std::uint32_t max_streams = 100;           // at once on a client's connection
+  ByteCount stream_window = 256 * 1024;      // unread bytes held for one stream
+  ByteCount connection_window = 1024 * 1024; // unread bytes held for one connection
+  std::chrono::seconds write_timeout{30};    // a peer that takes no byte at all
+};
+
+struct Secrets {
+  // NAMESPACE/NAME/ITEM: a folder for each secret, as mounted. Only those that policies name are
+  // read.
+  std::string directory = "/etc/weir/secrets";
+};
+
+struct Tls {
+  std::chrono::seconds hello_timeout{10};     // to the end of the ClientHello
+  std::chrono::seconds answer_timeout{30};    // passed on unread: for the server's first record
+  std::chrono::seconds idle_timeout{3600};    // passed on unread: no byte either way
+  std::chrono::seconds handshake_timeout{10}; // ended or begun by weir: for each side
+};
+
+// What a name that no rule allows is answered. kAuto: REFUSED, but NXDOMAIN where a resolver that
+// completes short names would next ask for one that is allowed: REFUSED ends its search.
+enum class DnsRefusal : std::uint8_t { kAuto, kRefused, kNxDomain };
+
 struct Dns {
   std::chrono::milliseconds upstream_timeout{3000}; // then SERVFAIL
-  std::chrono::seconds min_ttl{60};                 // a shorter TTL is learned as this
-  std::chrono::seconds grace{60};                   // learned addresses outlive their TTL by this
+  std::chrono::seconds tcp_idle{30};                // a client's connection, between its queries
+  std::uint32_t max_in_flight = 2048;               // queries of a worker
+  std::uint32_t max_in_flight_per_pod = 512;        // of these
+  DnsRefusal refusal = DnsRefusal::kAuto;
+  DnsName cluster_domain = *DnsName::from_text("cluster.local"); // of the pods' search lists
+
+  std::chrono::seconds min_ttl{60};     // a shorter TTL is learned as this
+  std::chrono::seconds grace{60};       // learned addresses outlive their TTL by this
+  std::uint32_t max_names = 8192;       // learned by one pod
+  std::uint32_t max_addresses = 16384;  // of one pod, once for each name that they have
+  std::uint32_t max_total = 60000;      // of all pods together; the kernel holds 65536
+  std::vector<IpPrefix> resolvers;      // believed besides kube-dns and the node's own servers
+  std::vector<IpPrefix> cluster_ranges; // of pods and services: never learned
+  bool learn_private = true;            // RFC 1918, RFC 6598 and RFC 4193 addresses
+  bool observe = true;  // learn for toFQDNs from queries that are allowed without a DNS rule
+  bool lenient = false; // learn every address of an answer, on the CNAME chain or not
 };
 
 enum class ListenerProtocol : std::uint8_t { kHttp, kDns, kTcp };
@@ -83,6 +122,9 @@ struct Config {
   SocketAddress metrics; // default :9932 on every address
   AccessLog access_log;
   Http http;
+  Http2 http2;
+  Secrets secrets;
+  Tls tls;
   Dns dns;
   std::vector<StaticListener> listeners;
   std::chrono::seconds drain_timeout{25};

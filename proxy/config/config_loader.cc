@@ -29,6 +29,11 @@ constexpr std::pair<std::string_view, ListenerProtocol> kProtocols[] = {
 constexpr std::pair<std::string_view, ListenerDirection> kDirections[] = {
     {"ingress", ListenerDirection::kIngress}, {"egress", ListenerDirection::kEgress}};
 
+constexpr std::pair<std::string_view, DnsRefusal> kRefusals[] = {
+    {"auto", DnsRefusal::kAuto},
+    {"refused", DnsRefusal::kRefused},
+    {"nxdomain", DnsRefusal::kNxDomain}};
+
 struct OnlyJson {};
 constexpr std::pair<std::string_view, OnlyJson> kFormats[] = {{"json", {}}};
 constexpr std::pair<std::string_view, OnlyJson> kListenerTypes[] = {{"static", {}}};
@@ -38,7 +43,8 @@ template <typename T>
 using Member = T& (*)(Config&);
 using Target = std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
                             Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
-                            Member<SocketAddress>, Member<RedirectMode>, OnlyJson>;
+                            Member<SocketAddress>, Member<RedirectMode>, Member<DnsRefusal>,
+                            Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>, OnlyJson>;
 
 // Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
 // none.
@@ -73,8 +79,43 @@ constexpr Key kKeys[] = {
      1, 24 * kHour},
     {"http", "connectTimeout",
      +[](Config& c) -> std::chrono::seconds& { return c.http.connect_timeout; }, 1, kHour},
+    {"http2", "maxStreams", +[](Config& c) -> std::uint32_t& { return c.http2.max_streams; }, 1,
+     10'000},
+    {"http2", "streamWindow", +[](Config& c) -> ByteCount& { return c.http2.stream_window; },
+     64 * kKiB - 1, 64 * kMiB},
+    {"http2", "connectionWindow",
+     +[](Config& c) -> ByteCount& { return c.http2.connection_window; }, 64 * kKiB - 1, 64 * kMiB},
+    {"http2", "writeTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.http2.write_timeout; }, 1, kHour},
+    {"secrets", "directory", +[](Config& c) -> std::string& { return c.secrets.directory; }},
+    {"tls", "helloTimeout", +[](Config& c) -> std::chrono::seconds& { return c.tls.hello_timeout; },
+     1, kHour},
+    {"tls", "answerTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.tls.answer_timeout; }, 1, kHour},
+    {"tls", "idleTimeout", +[](Config& c) -> std::chrono::seconds& { return c.tls.idle_timeout; },
+     1, 24 * kHour},
+    {"tls", "handshakeTimeout",
+     +[](Config& c) -> std::chrono::seconds& { return c.tls.handshake_timeout; }, 1, kHour},
     {"dns", "upstreamTimeout",
      +[](Config& c) -> std::chrono::milliseconds& { return c.dns.upstream_timeout; }, 1, 60'000},
+    {"dns", "tcpIdle", +[](Config& c) -> std::chrono::seconds& { return c.dns.tcp_idle; }, 1,
+     kHour},
+    {"dns", "maxInFlight", +[](Config& c) -> std::uint32_t& { return c.dns.max_in_flight; }, 1,
+     60'000},
+    {"dns", "maxInFlightPerPod",
+     +[](Config& c) -> std::uint32_t& { return c.dns.max_in_flight_per_pod; }, 1, 60'000},
+    {"dns", "refusal", +[](Config& c) -> DnsRefusal& { return c.dns.refusal; }},
+    {"dns", "clusterDomain", +[](Config& c) -> DnsName& { return c.dns.cluster_domain; }},
+    {"dns", "maxNames", +[](Config& c) -> std::uint32_t& { return c.dns.max_names; }, 1, 1'000'000},
+    {"dns", "maxAddresses", +[](Config& c) -> std::uint32_t& { return c.dns.max_addresses; }, 1,
+     1'000'000},
+    {"dns", "maxTotal", +[](Config& c) -> std::uint32_t& { return c.dns.max_total; }, 1, 65'536},
+    {"dns", "resolvers", +[](Config& c) -> std::vector<IpPrefix>& { return c.dns.resolvers; }},
+    {"dns", "clusterRanges",
+     +[](Config& c) -> std::vector<IpPrefix>& { return c.dns.cluster_ranges; }},
+    {"dns", "learnPrivate", +[](Config& c) -> bool& { return c.dns.learn_private; }},
+    {"dns", "observe", +[](Config& c) -> bool& { return c.dns.observe; }},
+    {"dns", "lenient", +[](Config& c) -> bool& { return c.dns.lenient; }},
     {"dns", "minTtl", +[](Config& c) -> std::chrono::seconds& { return c.dns.min_ttl; }, 1,
      24 * kHour},
     {"dns", "grace", +[](Config& c) -> std::chrono::seconds& { return c.dns.grace; }, 1,
@@ -119,6 +160,18 @@ std::optional<T> bounded(YamlFields& fields, const Key& key) {
   return value;
 }
 
+} // namespace
+
+template <>
+struct YamlType<DnsName> {
+  static constexpr std::string_view kExpected = "a domain name such as cluster.local";
+  static std::optional<DnsName> read(const YamlScalar& scalar) {
+    return DnsName::from_text(scalar.text);
+  }
+};
+
+namespace {
+
 template <typename T>
 std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
   if constexpr (std::is_same_v<T, ByteCount>) {
@@ -126,7 +179,12 @@ std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
     return bytes ? std::optional(bytes->count) : std::nullopt;
   } else if constexpr (std::is_same_v<T, RedirectMode>) {
     return fields.choice<RedirectMode>(key.name, kRedirectModes);
-  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress>) {
+  } else if constexpr (std::is_same_v<T, DnsRefusal>) {
+    return fields.choice<DnsRefusal>(key.name, kRefusals);
+  } else if constexpr (std::is_same_v<T, std::vector<IpPrefix>>) {
+    return fields.list<IpPrefix>(key.name);
+  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress> ||
+                       std::is_same_v<T, bool> || std::is_same_v<T, DnsName>) {
     return fields.find<T>(key.name);
   } else {
     return bounded<T>(fields, key);
@@ -309,6 +367,52 @@ LoadedConfig parse_config(std::string file, const std::string& text) {
     loaded.config = ValidatedConfig(std::move(config));
   }
   return loaded;
+}
+
+namespace {
+
+struct ValueText {
+  Config& config;
+
+  template <typename T>
+  std::string operator()(Member<T> member) const {
+    const T& value = member(config);
+    if constexpr (std::is_same_v<T, std::string>) {
+      return value;
+    } else if constexpr (std::is_same_v<T, SocketAddress>) {
+      return value.to_string();
+    } else if constexpr (std::is_enum_v<T>) {
+      return std::to_string(static_cast<int>(value));
+    } else if constexpr (std::is_arithmetic_v<T>) {
+      return std::to_string(value);
+    } else if constexpr (requires { value.count(); }) {
+      return std::to_string(value.count());
+    } else if constexpr (std::is_same_v<T, DnsName>) {
+      return value.to_text();
+    } else {
+      std::string list;
+      for (const IpPrefix& prefix : value) {
+        list += (list.empty() ? "" : ", ") + prefix.to_string();
+      }
+      return list;
+    }
+  }
+  template <typename T>
+  std::string operator()(T /*only one value*/) const {
+    return "";
+  }
+};
+
+} // namespace
+
+std::vector<std::pair<std::string, std::string>> key_values(Config config) {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const Key& key : kKeys) {
+    const std::string section(key.section);
+    values.emplace_back((section.empty() ? "" : section + ".") + std::string(key.name),
+                        std::visit(ValueText{config}, key.target));
+  }
+  return values;
 }
 
 LoadedConfig load_config(const std::string& path) {

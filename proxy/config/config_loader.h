@@ -8,6 +8,8 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace weir::config {
 
@@ -32,5 +34,9 @@ struct LoadedConfig {
 // `file` is only named in errors.
 [[nodiscard]] LoadedConfig parse_config(std::string file, const std::string& text);
 [[nodiscard]] LoadedConfig load_config(const std::string& path);
+
+// Every key but those of `listeners` ("http.maxHead"), and what the configuration says of it, in a
+// form that is only good for comparing. Holds README.md of this folder to the code.
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> key_values(Config config);
 
 } // namespace weir::config

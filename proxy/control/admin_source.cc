@@ -42,10 +42,12 @@ std::vector<admin::FqdnRow> AdminSource::fqdn() const {
     }
     const auto pod = names.find(learned.endpoint);
     rows.push_back({pod == names.end() ? "" : pod->second, std::move(name),
-                    learned.address.to_string(), learned.ttl, learned.expires});
+                    learned.address.to_string(), learned.ttl, learned.expires, learned.over});
   }
   return rows;
 }
+
+std::uint64_t AdminSource::fqdn_evicted() const { return x_fqdn_cache.evicted(); }
 
 admin::Readiness AdminSource::readiness() {
   if (auto reason = x_controller.not_ready(); !reason.empty()) {
@@ -78,6 +80,17 @@ std::vector<const WorkerMetrics*> AdminSource::worker_metrics() const {
 Result<redirect::Counters> AdminSource::bpf_counters() { return x_redirector.counters(); }
 
 std::vector<redirect::MapUse> AdminSource::bpf_map_use() { return x_redirector.map_use(); }
+
+Result<boost::json::object> AdminSource::trace(const admin::TraceQuestion& question) const {
+  const Controller::InForce in_force = x_controller.in_force();
+  if (in_force.input == nullptr) {
+    return invalid_error("nothing is in force yet");
+  }
+  const auto learned = [this](policy::EndpointId endpoint, const IpAddress& address) {
+    return x_fqdn_cache.groups_of(endpoint, address);
+  };
+  return admin::trace(question, {*in_force.input, *in_force.program, *in_force.registry, learned});
+}
 
 void AdminSource::reload() { boost::asio::post(x_control, x_wishes.reload); }
 void AdminSource::drain() { boost::asio::post(x_control, x_wishes.drain); }

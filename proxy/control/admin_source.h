@@ -23,10 +23,13 @@ public:
 
   [[nodiscard]] std::shared_ptr<const admin::View> view() const override;
   [[nodiscard]] std::vector<admin::FqdnRow> fqdn() const override;
+  [[nodiscard]] std::uint64_t fqdn_evicted() const override;
   [[nodiscard]] admin::Readiness readiness() override;
   [[nodiscard]] std::vector<const WorkerMetrics*> worker_metrics() const override;
   [[nodiscard]] Result<redirect::Counters> bpf_counters() override;
   [[nodiscard]] std::vector<redirect::MapUse> bpf_map_use() override;
+  [[nodiscard]] Result<boost::json::object>
+  trace(const admin::TraceQuestion& question) const override;
   void reload() override;
   void drain() override;
   void quit() override;

@@ -1,10 +1,15 @@
 #include "proxy/control/controller.h"
 
+#include "policy-compiler/model/policy.h"
+#include "proxy/base/boot_clock.h"
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
+#include "proxy/control/service_states.h"
 #include "proxy/control/view.h"
+#include "proxy/endpoint/cluster_input.h"
 #include "proxy/endpoint/file_source.h"
 #include "proxy/endpoint/local_addresses.h"
+#include "proxy/endpoint/resolv_conf.h"
 
 #include <algorithm>
 #include <ctime>
@@ -20,8 +25,10 @@ namespace {
 // Learned names are on disk this long after they came.
 constexpr std::chrono::milliseconds kTick{200};
 constexpr unsigned kTicksToExpire = 5;
+constexpr unsigned kTicksToLookAtSecrets = 5;
 constexpr unsigned kTicksToSettle = 300;
 constexpr std::size_t kMaxClusterFile = 64u << 20;
+constexpr const char* kResolvConf = "/etc/resolv.conf"; // the node's
 
 std::string parent_of(const std::string& path) {
   const auto parent = fs::path(path).parent_path();
@@ -52,6 +59,7 @@ Controller::Controller(boost::asio::io_context& context, const config::Config& c
                        std::vector<runtime::Worker*> workers)
     : x_context(context), x_config(config), x_redirector(redirector), x_fqdn_cache(fqdn_cache),
       x_workers(std::move(workers)), x_policies(config.policies.directory),
+      x_secrets(config.secrets.directory),
       x_numbers(static_cast<std::uint32_t>(std::time(nullptr))), x_clock(context),
       x_view(std::make_shared<admin::View>()) {}
 
@@ -83,6 +91,7 @@ void Controller::reload() {
     log::error("{}{}", policies.error().text(),
                x_policies.loaded() ? "; the last good set stays" : "");
   }
+  x_secrets.load(x_policies.policies());
   load_cluster();
   load_local_addresses();
   if (!policies || x_policies.rejected() > 0 || !x_cluster_error.empty()) {
@@ -107,9 +116,10 @@ void Controller::reload() {
 
 // What workers judge by before anything is known: nobody is an endpoint, so all is denied.
 void Controller::publish_denial() {
-  publish({policy::compile({}, x_numbers, x_numbers),
+  publish({nullptr, policy::compile({}, x_numbers, x_numbers),
            std::make_shared<endpoint::Registry>(std::vector<endpoint::Endpoint>{},
-                                                std::vector<policy::Program::Prefix>{})});
+                                                std::vector<policy::Program::Prefix>{}),
+           nullptr});
 }
 
 // Why not all of it could be; empty when all is in force.
@@ -161,36 +171,20 @@ void Controller::load_cluster() {
 }
 
 Controller::Compiled Controller::compile() {
-  policy::CompileInput input;
+  auto shared_input = std::make_shared<policy::CompileInput>();
+  policy::CompileInput& input = *shared_input;
   input.revision = ++x_revision;
   input.policies = x_policies.policies();
-  std::vector<endpoint::Endpoint> endpoints;
-  std::map<policy::IdentityId, policy::Labels> identities;
-  for (const auto& pod : x_cluster->pods) {
-    endpoint::Endpoint made;
-    made.endpoint_namespace = pod.pod_namespace;
-    made.name = pod.name;
-    made.labels = endpoint::identity_labels(pod, *x_cluster);
-    made.id = x_numbers.endpoint_id(made.full_name());
-    made.identity = x_numbers.identity_of(made.labels);
-    made.addresses = pod.addresses;
-    made.interface = pod.interface;
-    made.named_ports = pod.named_ports;
-    if (x_policies.loaded() && judged_here(made)) {
-      input.endpoints.push_back(
-          {made.id, made.identity, made.endpoint_namespace, made.name, made.named_ports});
-    }
-    for (const auto& port : made.named_ports) {
-      input.peer_ports.emplace(made.identity, port);
-    }
-    identities.emplace(made.identity, made.labels);
-    endpoints.push_back(std::move(made));
-  }
-  for (auto& [id, labels] : identities) {
-    input.identities.push_back({id, labels});
-  }
+  input.header_secrets = x_secrets.header_values();
+  auto endpoints = endpoint::add_pods(
+      *x_cluster, x_numbers,
+      [this](const auto& pod) { return x_policies.loaded() && judged_here(pod); }, input);
   x_numbers.begin_compile();
-  Compiled compiled{policy::compile(input, x_numbers, x_numbers), nullptr};
+  const auto resolv_conf = read_file(kResolvConf);
+  Compiled compiled{
+      std::move(shared_input), policy::compile(input, x_numbers, x_numbers), nullptr,
+      std::make_shared<endpoint::DnsScope>(
+          *x_cluster, x_config.dns, endpoint::parse_resolv_conf(resolv_conf ? *resolv_conf : ""))};
   for (const auto& diagnostic : compiled.result.diagnostics) {
     log::warning("{}", diagnostic.text());
   }
@@ -210,14 +204,7 @@ bool Controller::judged_here(const endpoint::Endpoint& known) const {
 }
 
 std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
-  std::vector<policy::Program::Prefix> prefixes;
-  for (const auto& node : x_cluster->nodes) {
-    const bool here = node.name == x_config.node.name;
-    for (const auto& address : node.addresses) {
-      prefixes.push_back(
-          {IpPrefix::host(address), here ? WEIR_IDENTITY_HOST : WEIR_IDENTITY_REMOTE_NODE});
-    }
-  }
+  auto prefixes = endpoint::node_prefixes(*x_cluster, x_config.node.name);
   for (const auto& address : x_local_addresses) {
     prefixes.push_back({IpPrefix::host(address), WEIR_IDENTITY_HOST});
   }
@@ -226,7 +213,10 @@ std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
 
 void Controller::publish(const Compiled& compiled) {
   const auto snapshot = std::make_shared<const endpoint::Snapshot>(
-      endpoint::Snapshot{compiled.result.program, compiled.registry});
+      endpoint::Snapshot{.program = compiled.result.program,
+                         .registry = compiled.registry,
+                         .secrets = x_secrets.secrets(),
+                         .dns = compiled.dns});
   std::latch taken(static_cast<std::ptrdiff_t>(x_workers.size()));
   for (runtime::Worker* worker : x_workers) {
     worker->publish(snapshot, [&taken] { taken.count_down(); });
@@ -271,15 +261,27 @@ Result<void> Controller::apply(const Compiled& compiled) {
     state.rows = own_rows;
     states.push_back(std::move(state));
   }
-  const auto extended = x_fqdn_cache.extend(program);
+  auto extended = x_fqdn_cache.extend(program);
   if (!extended) {
     return extended;
   }
-  const auto applied = x_redirector.apply(identities, states);
+  // Policies first: a backend is known to them before it is chosen.
+  auto applied = x_redirector.apply(identities, states);
   if (!applied) {
     return applied;
   }
-  const auto reconciled = x_fqdn_cache.reconcile(program);
+  std::set<IpAddress> guarded;
+  for (const auto& state : states) {
+    if (state.ingress_enforced || state.held) {
+      guarded.insert(state.addresses.begin(), state.addresses.end());
+    }
+  }
+  auto services = x_redirector.set_services(service_states(
+      *x_cluster, [&guarded](const IpAddress& address) { return guarded.contains(address); }));
+  if (!services) {
+    return services;
+  }
+  auto reconciled = x_fqdn_cache.reconcile(program);
   if (!reconciled) {
     return reconciled;
   }
@@ -295,7 +297,7 @@ void Controller::settle_strays() {
   for (const auto& entry : x_fqdn_cache.entries()) {
     known.emplace(entry.endpoint, entry.address);
   }
-  const std::uint64_t now_ns = dns::boottime_ns();
+  const std::uint64_t now_ns = boottime_ns();
   for (redirect::LearnedAddress stray : x_redirector.list_learned()) {
     if (known.contains({stray.endpoint, stray.address})) {
       continue;
@@ -312,17 +314,41 @@ void Controller::settle_strays() {
   }
 }
 
+// With what their secrets lack.
+std::vector<admin::PolicyRow> Controller::policy_rows() const {
+  std::vector<admin::PolicyRow> rows = x_policies.rows();
+  for (const auto& policy : x_policies.policies()) {
+    const std::string problems = x_secrets.problems_of(*policy);
+    if (problems.empty()) {
+      continue;
+    }
+    for (admin::PolicyRow& row : rows) {
+      if (row.file == policy->location.file && row.kind == policy->kind &&
+          row.policy_namespace == policy->policy_namespace && row.name == policy->name) {
+        row.message += (row.message.empty() ? "" : "\n") + problems;
+      }
+    }
+  }
+  return rows;
+}
+
 void Controller::show(const Compiled& compiled) {
   auto view = std::make_shared<admin::View>();
   view->revision = x_revision;
   view->loaded_at = x_loaded_at;
   view->policy_loads = x_loads;
   view->policy_load_errors = x_load_errors;
-  view->policies = x_policies.rows();
+  view->policies = policy_rows();
   view->endpoints = endpoint_rows(*compiled.result.program, *compiled.registry);
   view->listeners = x_listener_rows;
   const std::lock_guard lock(x_view_mutex);
   x_view = std::move(view);
+  x_shown = {compiled.input, compiled.result.program, compiled.registry};
+}
+
+Controller::InForce Controller::in_force() const {
+  const std::lock_guard lock(x_view_mutex);
+  return x_shown;
 }
 
 void Controller::interfaces_changed() {
@@ -392,6 +418,10 @@ void Controller::keep_time() {
     save_learned();
     if (++x_ticks % kTicksToExpire == 0) {
       x_fqdn_cache.expire();
+    }
+    // Mounts are exchanged without a word to anybody, each secret's by itself.
+    if (x_ticks % kTicksToLookAtSecrets == 0 && x_secrets.changed()) {
+      reload();
     }
     if (x_ticks % kTicksToSettle == 0) {
       settle_strays();

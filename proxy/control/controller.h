@@ -9,15 +9,17 @@
 //   5. learned addresses lose the bits of removed groups, which may then be given out again; those
 //      that only the kernel knows (learned just before a crash) keep what is still wanted
 //
-// Control thread, except view() and not_ready().
+// Control thread, except view(), in_force() and not_ready().
 #pragma once
 
 #include "proxy/admin/model.h"
 #include "proxy/config/config.h"
 #include "proxy/control/folder_watch.h"
 #include "proxy/control/policy_store.h"
+#include "proxy/control/secret_store.h"
 #include "proxy/dns/fqdn_cache.h"
 #include "proxy/endpoint/cluster.h"
+#include "proxy/endpoint/dns_scope.h"
 #include "proxy/endpoint/identity.h"
 #include "proxy/runtime/worker.h"
 #include "redirect-bpf/user/redirector.h"
@@ -57,12 +59,21 @@ public:
   // Why not all of it is in force; empty when it is. Any thread.
   [[nodiscard]] std::string not_ready() const;
   [[nodiscard]] std::shared_ptr<const admin::View> view() const; // any thread; never null
+  // What traffic is judged by now, and what it was compiled from; all null before there is any.
+  struct InForce {
+    std::shared_ptr<const policy::CompileInput> input;
+    std::shared_ptr<const policy::Program> program;
+    std::shared_ptr<const endpoint::Registry> registry;
+  };
+  [[nodiscard]] InForce in_force() const; // any thread
   void set_listener_rows(std::vector<admin::ListenerRow> rows);
 
 private:
   struct Compiled {
+    std::shared_ptr<const policy::CompileInput> input;
     policy::CompileResult result;
     std::shared_ptr<const endpoint::Registry> registry;
+    std::shared_ptr<const endpoint::DnsScope> dns;
   };
 
   void load_cluster();
@@ -75,6 +86,7 @@ private:
   [[nodiscard]] std::string put_in_force();
   void publish_denial();
   void show(const Compiled& compiled);
+  [[nodiscard]] std::vector<admin::PolicyRow> policy_rows() const;
   void save_numbers();
   void save_learned();
   void settle_strays();
@@ -88,6 +100,7 @@ private:
   std::vector<runtime::Worker*> x_workers;
 
   PolicyStore x_policies;
+  SecretStore x_secrets;
   endpoint::IdentityAllocator x_numbers;
   std::optional<endpoint::ClusterSpec> x_cluster; // last good
   std::optional<Compiled> x_in_force;
@@ -102,8 +115,9 @@ private:
   unsigned x_ticks = 0;
   std::uint64_t x_saved_changes = 0; // of the FQDN cache
 
-  mutable std::mutex x_view_mutex; // guards the next two
+  mutable std::mutex x_view_mutex; // guards the next three
   std::shared_ptr<const admin::View> x_view;
+  InForce x_shown;
   std::string x_not_ready = "starting";
   std::vector<admin::ListenerRow> x_listener_rows; // control thread
 };

@@ -74,6 +74,9 @@ Result<void> Process::start() {
   dns::FqdnCacheOptions fqdn;
   fqdn.min_ttl = x_config.dns.min_ttl;
   fqdn.grace = x_config.dns.grace;
+  fqdn.max_names = x_config.dns.max_names;
+  fqdn.max_addresses = x_config.dns.max_addresses;
+  fqdn.max_total = x_config.dns.max_total;
   x_fqdn_cache.emplace(*x_redirector, std::move(fqdn));
   for (unsigned i = 0; i < x_config.workers; ++i) {
     x_workers.push_back(std::make_unique<runtime::Worker>(i));
@@ -122,7 +125,8 @@ Result<void> Process::open_redirector() {
 Result<void> Process::open_services() {
   std::vector<redirect::WorkerListeners> listeners;
   for (const auto& worker : x_workers) {
-    auto opened = WorkerServices::open(*worker, x_config, *x_fqdn_cache, *x_access_log);
+    auto opened =
+        WorkerServices::open(*worker, x_config, *x_fqdn_cache, *x_access_log, *x_redirector);
     if (!opened) {
       return opened.error();
     }

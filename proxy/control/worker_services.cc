@@ -5,7 +5,9 @@
 #include "proxy/session/tls_handler.h"
 
 #include <netinet/in.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace weir::control {
@@ -17,20 +19,43 @@ session::FixedFlow fixed_flow(const config::StaticListener& listener) {
           listener.endpoint, listener.peer, listener.port};
 }
 
-session::DnsOptions dns_options(const config::Dns& dns) {
+session::TlsLimits tls_limits(const config::Tls& tls) {
+  return {tls.hello_timeout, tls.answer_timeout, tls.idle_timeout, tls.handshake_timeout};
+}
+
+// Half of what the process may open is left to connections.
+std::size_t sockets_of_a_worker(std::uint32_t workers) {
+  rlimit limit{};
+  const std::size_t files = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+  return std::clamp<std::size_t>(files / 2 / workers, 64, 4096);
+}
+
+session::DnsOptions dns_options(const config::Dns& dns, std::uint32_t workers,
+                                redirect::Redirector& redirector) {
   session::DnsOptions options;
+  options.all_upstream_sockets = sockets_of_a_worker(workers);
   options.upstream_timeout = dns.upstream_timeout;
+  options.server_behind = [&redirector](const SocketAddress& client, const SocketAddress& asked) {
+    return redirector.backend_of(client, asked, IPPROTO_UDP);
+  };
+  options.tcp_idle = dns.tcp_idle;
+  options.max_in_flight = dns.max_in_flight;
+  options.max_in_flight_per_client = dns.max_in_flight_per_pod;
+  options.learn_private = dns.learn_private;
+  options.lenient = dns.lenient;
   return options;
 }
 
 } // namespace
 
 WorkerServices::WorkerServices(runtime::Worker& worker, const config::Config& config,
-                               dns::FqdnCache& fqdn_cache, AccessLog& access_log)
-    : x_context{worker, config.http, fqdn_cache, access_log},
-      x_http2_options(session::http2_options(config.http)),
-      x_dns(worker, access_log, dns_options(config.dns)),
-      x_tls(worker, access_log, session::TlsLimits{}), x_tcp(x_context, handlers()) {}
+                               dns::FqdnCache& fqdn_cache, AccessLog& access_log,
+                               redirect::Redirector& redirector)
+    : x_context{worker, config.http, fqdn_cache, access_log, &redirector, config.dns},
+      x_http2_options(session::http2_options(config.http, config.http2)),
+      x_dns(worker, access_log, dns_options(config.dns, config.workers, redirector)),
+      x_tls_limits(tls_limits(config.tls)), x_tls(worker, access_log, x_tls_limits),
+      x_tcp(x_context, handlers()) {}
 
 session::TcpHandlers WorkerServices::handlers() {
   session::TcpHandlers handlers;
@@ -41,6 +66,14 @@ session::TcpHandlers WorkerServices::handlers() {
   handlers.tls = [this](session::SessionContext& context, boost::asio::ip::tcp::socket socket,
                         std::unique_ptr<session::PolicyGate> gate, session::TcpFlow flow) {
     return session::serve_tls(x_tls, context, std::move(socket), std::move(gate), flow);
+  };
+  handlers.intercept = [this](session::SessionContext& context, session::HttpService& http,
+                              boost::asio::ip::tcp::socket socket,
+                              std::unique_ptr<session::PolicyGate> gate, session::TcpFlow flow,
+                              bool answer_denied_flows, std::string default_host) {
+    return session::serve_intercepted(x_intercept, context, http, std::move(socket),
+                                      std::move(gate), flow, answer_denied_flows,
+                                      std::move(default_host));
   };
   handlers.http2 = [this](session::HttpService& service, std::unique_ptr<net::Stream> client,
                           std::string received, std::unique_ptr<session::HttpJudge> judge,
@@ -55,9 +88,10 @@ session::TcpHandlers WorkerServices::handlers() {
 Result<std::unique_ptr<WorkerServices>> WorkerServices::open(runtime::Worker& worker,
                                                              const config::Config& config,
                                                              dns::FqdnCache& fqdn_cache,
-                                                             AccessLog& access_log) {
+                                                             AccessLog& access_log,
+                                                             redirect::Redirector& redirector) {
   std::unique_ptr<WorkerServices> services(
-      new WorkerServices(worker, config, fqdn_cache, access_log));
+      new WorkerServices(worker, config, fqdn_cache, access_log, redirector));
   for (const auto& listener : config.listeners) {
     if (auto opened = services->open_static(listener); !opened) {
       return Error{opened.error().code,

@@ -14,6 +14,7 @@
 #include "proxy/session/http2_session.h"
 #include "proxy/session/listeners.h"
 #include "proxy/session/tcp_session.h"
+#include "proxy/session/tls_intercept.h"
 #include "proxy/session/tls_session.h"
 #include "redirect-bpf/user/redirector.h"
 
@@ -25,10 +26,9 @@ namespace weir::control {
 class WorkerServices {
 public:
   // All references outlive it.
-  static Result<std::unique_ptr<WorkerServices>> open(runtime::Worker& worker,
-                                                      const config::Config& config,
-                                                      dns::FqdnCache& fqdn_cache,
-                                                      AccessLog& access_log);
+  static Result<std::unique_ptr<WorkerServices>>
+  open(runtime::Worker& worker, const config::Config& config, dns::FqdnCache& fqdn_cache,
+       AccessLog& access_log, redirect::Redirector& redirector);
 
   void start();
   // No new connections and queries; idle connections end, the others after their present request.
@@ -39,7 +39,7 @@ public:
 
 private:
   WorkerServices(runtime::Worker& worker, const config::Config& config, dns::FqdnCache& fqdn_cache,
-                 AccessLog& access_log);
+                 AccessLog& access_log, redirect::Redirector& redirector);
   [[nodiscard]] session::TcpHandlers handlers();
   Result<void> open_static(const config::StaticListener& listener);
   Result<void> open_transparent();
@@ -47,7 +47,9 @@ private:
   session::SessionContext x_context;
   const session::Http2Bridge::Options x_http2_options;
   session::DnsService x_dns;
+  const session::TlsLimits x_tls_limits;
   session::TlsService x_tls;
+  session::InterceptService x_intercept{x_tls_limits};
   session::TcpService x_tcp;
   std::vector<std::unique_ptr<session::StaticListener>> x_static;
   std::vector<std::unique_ptr<session::DnsListener>> x_dns_listeners;

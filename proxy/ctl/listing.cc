@@ -23,16 +23,21 @@ void show_list(Session& session, std::string_view path, std::string_view what,
     fail(session, rows.error());
     return;
   }
-  if (session.json) {
-    print_json(*rows);
-    return;
-  }
   const auto* array = rows->if_array();
   if (array == nullptr) {
     fail(session, invalid_error(std::string(path) + " is no list; is that weir-proxy?"));
     return;
   }
-  if (array->empty()) {
+  show_rows(session, *array, what, columns);
+}
+
+void show_rows(Session& session, const boost::json::array& rows, std::string_view what,
+               const std::vector<Column>& columns) {
+  if (session.json) {
+    print_json(rows);
+    return;
+  }
+  if (rows.empty()) {
     print("No " + std::string(what) + " found.\n");
     return;
   }
@@ -41,7 +46,7 @@ void show_list(Session& session, std::string_view path, std::string_view what,
     headers.push_back(column.header);
   }
   Table table(std::move(headers));
-  for (const auto& row : *array) {
+  for (const auto& row : rows) {
     std::vector<std::string> cells;
     for (const auto& column : columns) {
       cells.push_back(first_line(cell(row, column.key)));

@@ -4,6 +4,8 @@
 
 #include "proxy/ctl/command.h"
 
+#include <boost/json/array.hpp>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,10 @@ struct Column {
 
 // Prints the array that `path` answers; `what` names its items where there are none.
 void show_list(Session& session, std::string_view path, std::string_view what,
+               const std::vector<Column>& columns);
+
+// Prints these rows.
+void show_rows(Session& session, const boost::json::array& rows, std::string_view what,
                const std::vector<Column>& columns);
 
 } // namespace weir::ctl

@@ -2,8 +2,7 @@
 #include "proxy/base/file.h"
 #include "proxy/ctl/command.h"
 #include "proxy/ctl/policy_files.h"
-#include "proxy/ctl/source_excerpt.h"
-#include "proxy/ctl/table.h"
+#include "proxy/ctl/policy_report.h"
 
 #include <boost/json.hpp>
 #include <CLI/CLI.hpp>
@@ -16,11 +15,6 @@ namespace {
 
 namespace json = boost::json;
 
-struct Checked {
-  std::string text;
-  std::vector<policy::ParsedDocument> documents;
-};
-
 std::string_view status_of(const policy::ParsedDocument& document) {
   const bool refused =
       std::any_of(document.diagnostics.begin(), document.diagnostics.end(),
@@ -28,27 +22,10 @@ std::string_view status_of(const policy::ParsedDocument& document) {
   return refused ? "rejected" : document.policy == nullptr ? "skipped" : "accepted";
 }
 
-std::string_view severity_name(policy::Severity severity) {
-  switch (severity) {
-  case policy::Severity::kError:
-    return "error";
-  case policy::Severity::kWarning:
-    return "warning";
-  case policy::Severity::kNote:
-    return "note";
-  }
-  return "error";
-}
-
 json::object document_json(const policy::ParsedDocument& document) {
   json::array diagnostics;
   for (const auto& one : document.diagnostics) {
-    diagnostics.push_back({{"severity", severity_name(one.severity)},
-                           {"line", one.location.line},
-                           {"column", one.location.column},
-                           {"message", one.message},
-                           {"hint", one.hint},
-                           {"code", one.code}});
+    diagnostics.push_back(diagnostic_json(one));
   }
   return {{"file", document.file},
           {"line", document.line},
@@ -57,19 +34,6 @@ json::object document_json(const policy::ParsedDocument& document) {
           {"name", document.name},
           {"status", status_of(document)},
           {"diagnostics", std::move(diagnostics)}};
-}
-
-void print_diagnostic(const policy::Diagnostic& one, const std::string& source) {
-  std::string text = one.location.file;
-  if (one.location.line > 0) {
-    text += ":" + std::to_string(one.location.line) + ":" + std::to_string(one.location.column);
-  }
-  text += ": " + std::string(severity_name(one.severity)) + ": " + one.message;
-  text = printable(text) + "\n" + source_excerpt(source, one.location.line, one.location.column);
-  if (!one.hint.empty()) {
-    text += "  hint: " + printable(one.hint) + "\n";
-  }
-  print(text);
 }
 
 void check(Session& session, const std::vector<std::string>& paths) {

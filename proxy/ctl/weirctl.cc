@@ -40,6 +40,9 @@ int run(int argc, char** argv) {
   ctl::add_fqdn(app, session);
   ctl::add_policies(app, *policy, session);
   ctl::add_policy_check(*policy, session);
+  ctl::add_policy_eval(*policy, session);
+  ctl::add_policy_lint(*policy, session);
+  ctl::add_policy_schema(*policy, session);
   ctl::add_policy_trace(*policy, session);
   ctl::add_cleanup(app, session);
   ctl::add_version(app, session);

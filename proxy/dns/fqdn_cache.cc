@@ -5,8 +5,6 @@
 #include "proxy/dns/learned_names.h"
 #include "proxy/dns/state_file.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <atomic>
 #include <iterator>
@@ -26,13 +24,6 @@ std::uint64_t nanoseconds(std::chrono::seconds seconds) {
 }
 
 } // namespace
-
-std::uint64_t boottime_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 struct FqdnCache::Shard {
   mutable std::mutex mutex;
@@ -60,51 +51,109 @@ Result<std::size_t> FqdnCache::learn(const policy::EndpointPolicy& policy,
   if (groups == 0 || addresses.empty()) {
     return 0;
   }
-  Shard& shard = shard_of(endpoint);
-  const std::lock_guard lock(shard.mutex);
-  LearnedNames& names = shard.endpoints[endpoint];
-  names.start_answer();
-  x_changes.fetch_add(1, std::memory_order_relaxed);
-  const std::uint64_t ends_ns = x_options.clock() + lifetime_ns(ttl);
-  for (const IpAddress& address : addresses) {
-    const Result<void> written =
-        x_redirector.learn({endpoint, address, groups, ends_ns + nanoseconds(x_options.grace)});
+  {
+    Shard& shard = shard_of(endpoint);
+    const std::lock_guard lock(shard.mutex);
+    LearnedNames& names = shard.endpoints[endpoint];
+    const std::size_t before = names.records().size();
+    names.start_answer();
+    x_changes.fetch_add(1, std::memory_order_relaxed);
+    const std::uint64_t ends_ns = x_options.clock() + lifetime_ns(ttl);
+    Result<void> written;
+    for (const IpAddress& address : addresses) {
+      written =
+          x_redirector.learn({endpoint, address, groups, ends_ns + nanoseconds(x_options.grace)});
+      if (!written) {
+        break;
+      }
+      names.put(name, groups, address, ttl, ends_ns);
+      names.kernel_joined(address, {groups, ends_ns});
+    }
+    if (written) {
+      written = make_room(shard, endpoint, names);
+    }
+    note_size(before, names.records().size());
     if (!written) {
       return written.error();
     }
-    names.put(name, groups, address, ttl, ends_ns);
-    names.kernel_joined(address, {groups, ends_ns});
   }
-  if (const Result<void> made_room = make_room(shard, endpoint, names); !made_room) {
-    return made_room.error();
+  if (size() > x_options.max_total) {
+    if (const Result<void> made_room = make_room_for_all(); !made_room) {
+      return made_room.error();
+    }
   }
   return addresses.size();
 }
 
-// Over a limit the oldest goes. One that a flow still uses is passed over, but not for ever: the
-// limit holds, whatever a pod keeps open.
-Result<void> FqdnCache::make_room(Shard& shard, policy::EndpointId endpoint, LearnedNames& names) {
+void FqdnCache::note_size(std::size_t before, std::size_t after) {
+  x_total.fetch_add(after - before, std::memory_order_relaxed); // wraps: a difference may be < 0
+}
+
+// One that a flow still uses is passed over, but not for ever: the limit holds, whatever a pod
+// keeps open. The caller has asked oldest().
+Result<void> FqdnCache::evict_oldest(Shard& shard, policy::EndpointId endpoint, LearnedNames& names,
+                                     int& spared) {
   constexpr int kMaxSpared = 16;
+  const LearnedNames::Record& oldest = *names.oldest();
+  if (spared < kMaxSpared && in_use(endpoint, oldest.address)) {
+    ++spared;
+    names.spare_oldest();
+    return {};
+  }
+  const IpAddress address = oldest.address;
+  names.drop_oldest();
+  shard.evicted.fetch_add(1, std::memory_order_relaxed);
+  return correct(endpoint, names, address);
+}
+
+Result<void> FqdnCache::make_room(Shard& shard, policy::EndpointId endpoint, LearnedNames& names) {
   int spared = 0;
-  while (names.name_count() > x_options.max_names ||
-         names.records().size() > x_options.max_addresses) {
-    const LearnedNames::Record* oldest = names.oldest();
-    if (oldest == nullptr) {
-      break; // the newest answer alone; the next one makes room
-    }
-    if (spared < kMaxSpared && in_use(endpoint, oldest->address)) {
-      ++spared;
-      names.spare_oldest();
-      continue;
-    }
-    const IpAddress address = oldest->address;
-    names.drop_oldest();
-    shard.evicted.fetch_add(1, std::memory_order_relaxed);
-    if (Result<void> corrected = correct(endpoint, names, address); !corrected) {
-      return corrected;
+  // Without an oldest there is the newest answer alone; the next one makes room.
+  while ((names.name_count() > x_options.max_names ||
+          names.records().size() > x_options.max_addresses) &&
+         names.oldest() != nullptr) {
+    if (Result<void> evicted = evict_oldest(shard, endpoint, names, spared); !evicted) {
+      return evicted;
     }
   }
   return {};
+}
+
+// Whoever has the most gives a part of it: then nobody else loses anything, and the search for him
+// is not made anew for each answer.
+Result<void> FqdnCache::make_room_for_all() {
+  constexpr std::size_t kPart = 16;
+  Shard* fattest = nullptr;
+  policy::EndpointId endpoint = 0;
+  std::size_t most = 0;
+  for (const auto& shard : x_shards) {
+    const std::lock_guard lock(shard->mutex);
+    for (const auto& [id, names] : shard->endpoints) {
+      if (names.records().size() > most) {
+        most = names.records().size();
+        endpoint = id;
+        fattest = shard.get();
+      }
+    }
+  }
+  if (fattest == nullptr) {
+    return {};
+  }
+  const std::lock_guard lock(fattest->mutex);
+  const auto at = fattest->endpoints.find(endpoint);
+  if (at == fattest->endpoints.end()) {
+    return {};
+  }
+  LearnedNames& names = at->second;
+  const std::size_t before = names.records().size();
+  const std::size_t wanted = before - std::min(before, most / kPart + 1);
+  Result<void> evicted;
+  int spared = 0;
+  while (evicted && names.records().size() > wanted && names.oldest() != nullptr) {
+    evicted = evict_oldest(*fattest, endpoint, names, spared);
+  }
+  note_size(before, names.records().size());
+  return evicted;
 }
 
 std::uint64_t FqdnCache::lifetime_ns(std::uint32_t ttl) const {
@@ -149,6 +198,21 @@ std::uint64_t FqdnCache::groups_of(policy::EndpointId endpoint, const IpAddress&
   return at == shard.endpoints.end() ? 0 : at->second.live_groups(address, graceful_now_ns());
 }
 
+std::optional<ExpiredName> FqdnCache::expired(policy::EndpointId endpoint,
+                                              const IpAddress& address) const {
+  Shard& shard = shard_of(endpoint);
+  const std::lock_guard lock(shard.mutex);
+  const auto at = shard.endpoints.find(endpoint);
+  const LearnedNames::Record* last =
+      at == shard.endpoints.end() ? nullptr : at->second.latest(address);
+  const std::uint64_t now_ns = graceful_now_ns();
+  if (last == nullptr || last->ends_ns > now_ns) {
+    return std::nullopt;
+  }
+  return ExpiredName{*last->name, std::chrono::duration_cast<std::chrono::seconds>(
+                                      std::chrono::nanoseconds(now_ns - last->ends_ns))};
+}
+
 Result<void> FqdnCache::extend(const policy::Program& program) {
   for (const auto& shard : x_shards) {
     const std::lock_guard lock(shard->mutex);
@@ -189,6 +253,7 @@ Result<void> FqdnCache::reconcile(const policy::Program& program) {
       const std::vector<IpAddress> addresses = names.addresses();
       const policy::EndpointPolicy* policy = program.find(endpoint);
       if (policy == nullptr) {
+        note_size(names.records().size(), 0);
         names.drop_if([](const LearnedNames::Record&) { return true; });
         x_changes.fetch_add(1, std::memory_order_relaxed);
       } else {
@@ -204,18 +269,24 @@ Result<void> FqdnCache::reconcile(const policy::Program& program) {
 }
 
 void FqdnCache::expire() {
+  const std::uint64_t remember_ns = nanoseconds(x_options.remember);
   for (const auto& shard : x_shards) {
     const std::lock_guard lock(shard->mutex);
     for (auto at = shard->endpoints.begin(); at != shard->endpoints.end();) {
       auto& [endpoint, names] = *at;
       const std::uint64_t now_ns = graceful_now_ns();
-      const auto dropped = names.drop_if([&](const LearnedNames::Record& record) {
-        // Where another name keeps the address open, this one's time is simply over.
-        return record.ends_ns <= now_ns && (names.live_groups(record.address, now_ns) != 0 ||
-                                            !in_use(endpoint, record.address));
+      const std::size_t before = names.records().size();
+      // Where another name keeps the address open, this one's groups go.
+      std::vector<IpAddress> touched = names.end_before(now_ns);
+      const auto forgotten = names.drop_if([&](const LearnedNames::Record& record) {
+        return record.ends_ns + remember_ns <= now_ns &&
+               (names.live_groups(record.address, now_ns) != 0 ||
+                !in_use(endpoint, record.address));
       });
-      x_changes.fetch_add(dropped.size(), std::memory_order_relaxed);
-      for (const IpAddress& address : dropped) {
+      touched.insert(touched.end(), forgotten.begin(), forgotten.end());
+      x_changes.fetch_add(touched.size(), std::memory_order_relaxed);
+      note_size(before, names.records().size());
+      for (const IpAddress& address : touched) {
         if (const Result<void> corrected = correct(endpoint, names, address); !corrected) {
           log::warning("learned address {} of endpoint {} could not be corrected: {}",
                        address.to_string(), endpoint, corrected.error().text());
@@ -229,6 +300,7 @@ void FqdnCache::expire() {
 std::vector<LearnedName> FqdnCache::entries() const {
   std::vector<LearnedName> entries;
   const auto now_ns = static_cast<std::int64_t>(x_options.clock());
+  const std::uint64_t over_ns = graceful_now_ns();
   const auto wall = x_options.wall();
   for (const auto& shard : x_shards) {
     const std::lock_guard lock(shard->mutex);
@@ -237,7 +309,8 @@ std::vector<LearnedName> FqdnCache::entries() const {
         const std::chrono::nanoseconds left(static_cast<std::int64_t>(record.ends_ns) - now_ns);
         entries.push_back(
             {endpoint, *record.name, record.address, record.ttl,
-             wall + std::chrono::duration_cast<std::chrono::system_clock::duration>(left)});
+             wall + std::chrono::duration_cast<std::chrono::system_clock::duration>(left),
+             record.ends_ns <= over_ns});
       }
     }
   }
@@ -277,19 +350,22 @@ Result<void> FqdnCache::load(const std::string& path) {
     // The wall clock may have jumped since: nothing lives longer than if it had been answered now,
     // and what is over already ends at once (a flow may still use it).
     const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(entry.expires - wall);
+    const auto ago_ns = static_cast<std::uint64_t>(left.count() <= 0 ? -left.count() : 0);
     const std::uint64_t ends_ns =
         left.count() <= 0
-            ? graceful_now_ns()
+            ? std::min(graceful_now_ns(), now_ns - std::min(now_ns, ago_ns))
             : now_ns + std::min(static_cast<std::uint64_t>(left.count()), lifetime_ns(entry.ttl));
     Shard& shard = shard_of(entry.endpoint);
     const std::lock_guard lock(shard.mutex);
     LearnedNames& names = shard.endpoints[entry.endpoint];
+    const std::size_t before = names.records().size();
     names.start_answer();
     names.put(entry.name, 0, entry.address, entry.ttl, ends_ns);
     while (names.name_count() > x_options.max_names ||
-           names.records().size() > x_options.max_addresses) {
+           names.records().size() > x_options.max_addresses || size() + 1 > x_options.max_total) {
       names.drop_oldest();
     }
+    note_size(before, names.records().size());
   }
   return {};
 }

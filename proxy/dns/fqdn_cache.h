@@ -7,10 +7,12 @@
 // pass each other; the write is a few microseconds.
 //
 // Memory is bounded for each endpoint by itself: over a limit what was learned longest ago goes,
-// never what the answer at hand teaches, so that one pod's flood costs nobody else.
+// never what the answer at hand teaches, so that one pod's flood costs nobody else. It is bounded
+// for all together as well; there the endpoint with the most gives way.
 #pragma once
 
 #include "policy-compiler/runtime/program.h"
+#include "proxy/base/boot_clock.h"
 #include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/result.h"
@@ -21,6 +23,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,13 +31,14 @@ namespace weir::dns {
 
 class LearnedNames;
 
-[[nodiscard]] std::uint64_t boottime_ns(); // CLOCK_BOOTTIME, the clock of the BPF maps
-
 struct FqdnCacheOptions {
   std::chrono::seconds min_ttl{60};
   std::chrono::seconds grace{60};
   std::size_t max_names = 8192;      // of one endpoint
   std::size_t max_addresses = 16384; // of one endpoint, counted once for each name they have
+  std::size_t max_total = 60000;     // of all endpoints, counted likewise
+  // So long is what is over remembered, so that a refused flow can be told why.
+  std::chrono::seconds remember{600};
   // Tests bring their own clocks. `clock` counts what is kept, `wall` is for people and for the
   // state file, which outlives a boot.
   std::function<std::uint64_t()> clock = boottime_ns;
@@ -47,6 +51,13 @@ struct LearnedName {
   IpAddress address;
   std::uint32_t ttl = 0;                         // as answered, seconds
   std::chrono::system_clock::time_point expires; // without grace
+  bool over = false;                             // past grace, too: opens nothing
+};
+
+// A name whose address was open once.
+struct ExpiredName {
+  DnsName name;
+  std::chrono::seconds age{0}; // since the end of its grace time
 };
 
 class FqdnCache {
@@ -70,6 +81,11 @@ public:
   [[nodiscard]] std::uint64_t groups_of(policy::EndpointId endpoint,
                                         const IpAddress& address) const;
 
+  // Why an address opens nothing (any more): the name that was over last. Nothing when some name
+  // still opens it, or none ever did as far as is remembered.
+  [[nodiscard]] std::optional<ExpiredName> expired(policy::EndpointId endpoint,
+                                                   const IpAddress& address) const;
+
   // First half of a policy change: the kernel's entries gain the groups of the new program and keep
   // those of the old one, so that neither of the two finds an address missing.
   Result<void> extend(const policy::Program& program);
@@ -80,12 +96,14 @@ public:
   // returned after everything was tried. Call it when no worker learns by an older program.
   Result<void> reconcile(const policy::Program& program);
 
-  // Forgets what is over: past expiry and grace, and no flow has used it for the grace time.
+  // Closes what is over, past expiry and grace, to new flows, and forgets it when it has been over
+  // for a while and no flow has used it for the grace time.
   void expire();
 
   [[nodiscard]] std::vector<LearnedName> entries() const;
   // Rises with whatever entries() would show differently: the state file is worth writing again.
   [[nodiscard]] std::uint64_t changes() const;
+  [[nodiscard]] std::size_t size() const { return x_total.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t evicted() const; // names' addresses given up over a limit, so far
 
   // State file: versioned JSON, written beside and renamed. A file that cannot be read is set
@@ -98,15 +116,21 @@ private:
   struct Shard;
   [[nodiscard]] Shard& shard_of(policy::EndpointId endpoint) const;
   // Under the shard's mutex.
+  Result<void> evict_oldest(Shard& shard, policy::EndpointId endpoint, LearnedNames& names,
+                            int& spared);
   Result<void> make_room(Shard& shard, policy::EndpointId endpoint, LearnedNames& names);
   Result<void> correct(policy::EndpointId endpoint, LearnedNames& names,
                        const IpAddress& address) const;
+  void note_size(std::size_t before, std::size_t after);
+  // Not under any mutex.
+  Result<void> make_room_for_all();
   [[nodiscard]] bool in_use(policy::EndpointId endpoint, const IpAddress& address) const;
   [[nodiscard]] std::uint64_t lifetime_ns(std::uint32_t ttl) const;
   [[nodiscard]] std::uint64_t graceful_now_ns() const;
 
   std::vector<std::unique_ptr<Shard>> x_shards;
   std::atomic<std::uint64_t> x_changes{0};
+  std::atomic<std::size_t> x_total{0}; // names' addresses of all endpoints
   redirect::Redirector& x_redirector;
   FqdnCacheOptions x_options;
 };

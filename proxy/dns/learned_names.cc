@@ -17,6 +17,7 @@ void LearnedNames::put(const DnsName& name, std::uint64_t groups, const IpAddres
     record.ttl = ttl;
     record.ends_ns = std::max(record.ends_ns, ends_ns);
     record.answer = x_answer;
+    record.ended = false;
     x_order.splice(x_order.end(), x_order, known->second);
     return;
   }
@@ -50,6 +51,37 @@ LearnedNames::Order::iterator LearnedNames::drop(Order::iterator record) {
   return next;
 }
 
+namespace {
+
+void keep_each_once(std::vector<IpAddress>& addresses) {
+  std::sort(addresses.begin(), addresses.end());
+  addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+}
+
+} // namespace
+
+std::vector<IpAddress> LearnedNames::end_before(std::uint64_t now_ns) {
+  std::vector<IpAddress> ended;
+  for (Record& record : x_order) {
+    if (!record.ended && record.ends_ns <= now_ns) {
+      record.ended = true;
+      ended.push_back(record.address);
+    }
+  }
+  keep_each_once(ended);
+  return ended;
+}
+
+const LearnedNames::Record* LearnedNames::latest(const IpAddress& address) const {
+  const auto at = x_addresses.find(address);
+  if (at == x_addresses.end()) {
+    return nullptr;
+  }
+  const auto& records = at->second.records;
+  return &**std::max_element(records.begin(), records.end(),
+                             [](const auto& a, const auto& b) { return a->ends_ns < b->ends_ns; });
+}
+
 std::vector<IpAddress> LearnedNames::drop_if(const std::function<bool(const Record&)>& over) {
   std::vector<IpAddress> touched;
   for (auto at = x_order.begin(); at != x_order.end();) {
@@ -60,8 +92,7 @@ std::vector<IpAddress> LearnedNames::drop_if(const std::function<bool(const Reco
       ++at;
     }
   }
-  std::sort(touched.begin(), touched.end());
-  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+  keep_each_once(touched);
   return touched;
 }
 

@@ -26,6 +26,7 @@ public:
     std::uint32_t ttl;     // as answered, seconds
     std::uint64_t ends_ns; // boot time, without grace
     std::uint64_t answer;  // number of the answer that taught it last
+    bool ended = false;    // end_before() has named it
   };
   // Of an address; groups 0: no entry.
   struct KernelEntry {
@@ -47,6 +48,12 @@ public:
 
   // Drops the records that `over` says so of, and names their addresses, each once.
   std::vector<IpAddress> drop_if(const std::function<bool(const Record&)>& over);
+
+  // Addresses of records that ended by `now_ns` and have not been named yet, each once.
+  std::vector<IpAddress> end_before(std::uint64_t now_ns);
+
+  // The record of the address that ends last; null when there is none.
+  [[nodiscard]] const Record* latest(const IpAddress& address) const;
 
   // By records that have not ended at `now_ns`, or, when all have, by all of them: a flow that
   // began in time may go on, a new one finds the end in the past.

@@ -3,7 +3,6 @@
 #include "proxy/base/check.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -104,12 +103,54 @@ Link follow(const Response& response, const DnsName& name) {
   return link;
 }
 
-bool refused_anywhere(const IpAddress& address, const RefusedAddress& refused) {
-  if (never_learned(address) || refused(address)) {
-    return true;
+bool is_private(const IpAddress& address) {
+  static const std::array<IpPrefix, 5> kRanges = {
+      prefix("10.0.0.0/8"),    prefix("172.16.0.0/12"), prefix("192.168.0.0/16"), // RFC 1918
+      prefix("100.64.0.0/10"),                                                    // RFC 6598
+      prefix("fc00::/7"),                                                         // RFC 4193
+  };
+  return std::any_of(kRanges.begin(), kRanges.end(),
+                     [&](const IpPrefix& range) { return range.contains(address); });
+}
+
+// By what it is, or by the IPv4 address that it leads to.
+std::optional<NotLearned> refusal(const IpAddress& address, const LearnRules& rules) {
+  if (never_learned(address)) {
+    return NotLearned::kRange;
   }
   const auto v4 = carried_v4(address);
-  return v4 && refused(*v4);
+  if (rules.is_cluster(address) || (v4 && rules.is_cluster(*v4))) {
+    return NotLearned::kCluster;
+  }
+  if (!rules.learn_private && (is_private(address) || (v4 && is_private(*v4)))) {
+    return NotLearned::kPrivate;
+  }
+  return std::nullopt;
+}
+
+// Where the chain ends, and the smallest time on the way; nothing when it is broken.
+struct End {
+  DnsName name;
+  std::optional<std::uint32_t> ttl;
+};
+std::optional<End> end_of_chain(const Response& response) {
+  std::vector<DnsName> chain{response.question.name};
+  std::optional<std::uint32_t> ttl;
+  for (;;) {
+    Link link = follow(response, chain.back());
+    if (link.broken) {
+      return std::nullopt;
+    }
+    if (!link.next) {
+      return End{std::move(chain.back()), ttl};
+    }
+    if (chain.size() > kMaxChain ||
+        std::find(chain.begin(), chain.end(), *link.next) != chain.end()) {
+      return std::nullopt;
+    }
+    ttl = std::min(ttl.value_or(link.ttl), link.ttl);
+    chain.push_back(*std::move(link.next));
+  }
 }
 
 } // namespace
@@ -124,48 +165,34 @@ bool never_learned(const IpAddress& address) {
   return v4 && never_learned(*v4);
 }
 
-Learned learn_addresses(const Response& response, const RefusedAddress& refused) {
+Learned learn_addresses(const Response& response, const LearnRules& rules) {
   const auto asked = static_cast<RecordType>(response.question.type);
   if (response.rcode != Rcode::kNoError ||
       (asked != RecordType::kA && asked != RecordType::kAaaa)) {
     return {};
   }
-  const auto offered = static_cast<std::size_t>(
-      std::count_if(response.answers.begin(), response.answers.end(),
-                    [](const Record& r) { return std::holds_alternative<IpAddress>(r.data); }));
-
-  std::vector<DnsName> chain{response.question.name};
-  std::optional<std::uint32_t> ttl;
-  for (;;) {
-    Link link = follow(response, chain.back());
-    if (link.broken) {
-      return {{}, 0, offered};
-    }
-    if (!link.next) {
-      break;
-    }
-    if (chain.size() > kMaxChain ||
-        std::find(chain.begin(), chain.end(), *link.next) != chain.end()) {
-      return {{}, 0, offered};
-    }
-    ttl = std::min(ttl.value_or(link.ttl), link.ttl);
-    chain.push_back(*std::move(link.next));
-  }
-
+  const auto end = end_of_chain(response);
+  std::optional<std::uint32_t> ttl = end ? end->ttl : std::nullopt;
   Learned learned;
+  const auto leave_out = [&learned](NotLearned why) {
+    ++learned.refused[static_cast<std::size_t>(why)];
+  };
   for (const Record& record : response.answers) {
     const auto* address = std::get_if<IpAddress>(&record.data);
     if (address == nullptr) {
       continue;
     }
-    const bool disguised = record.type == RecordType::kAaaa && address->is_v4();
-    if (record.type != asked || record.owner != chain.back() || disguised ||
-        refused_anywhere(*address, refused)) {
-      ++learned.refused;
-      continue;
+    const bool reached = rules.lenient || (end && record.owner == end->name);
+    if (record.type != asked || !reached) {
+      leave_out(NotLearned::kChain);
+    } else if (record.type == RecordType::kAaaa && address->is_v4()) {
+      leave_out(NotLearned::kRange); // in disguise
+    } else if (const auto why = refusal(*address, rules)) {
+      leave_out(*why);
+    } else {
+      ttl = std::min(ttl.value_or(record.ttl), record.ttl);
+      learned.addresses.push_back(*address);
     }
-    ttl = std::min(ttl.value_or(record.ttl), record.ttl);
-    learned.addresses.push_back(*address);
   }
   std::sort(learned.addresses.begin(), learned.addresses.end());
   learned.addresses.erase(std::unique(learned.addresses.begin(), learned.addresses.end()),

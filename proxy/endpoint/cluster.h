@@ -6,6 +6,7 @@
 #include "policy-compiler/compile.h"
 #include "proxy/base/ip.h"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -39,6 +40,7 @@ struct ServiceSpec {
   std::vector<ServicePort> ports;
   PlainLabels selector;
   std::vector<IpAddress> endpoints; // selector-less: where it leads
+  std::chrono::seconds affinity{0}; // a client keeps its backend for as long; 0: not
 };
 
 struct NodeSpec {

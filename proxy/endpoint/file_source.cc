@@ -79,6 +79,23 @@ PodSpec read_pod(YamlFields& fields) {
   return pod;
 }
 
+// As Kubernetes spells it, with its default.
+std::chrono::seconds read_affinity(YamlFields& fields) {
+  constexpr std::uint32_t kDefaultSeconds = 10800;
+  static constexpr std::pair<std::string_view, bool> kKinds[] = {{"None", false},
+                                                                 {"ClientIP", true}};
+  const bool by_client = fields.choice<bool>("sessionAffinity", std::span(kKinds)).value_or(false);
+  std::uint32_t seconds = kDefaultSeconds;
+  if (fields.has("sessionAffinityConfig")) {
+    YamlFields configuration = fields.mapping("sessionAffinityConfig");
+    YamlFields client = configuration.mapping("clientIP");
+    seconds = client.optional<std::uint32_t>("timeoutSeconds", kDefaultSeconds);
+    client.finish();
+    configuration.finish();
+  }
+  return std::chrono::seconds(by_client ? seconds : 0);
+}
+
 ServiceSpec read_service(YamlFields& fields) {
   ServiceSpec service;
   service.name = fields.required<std::string>("name").value_or("");
@@ -88,6 +105,7 @@ ServiceSpec read_service(YamlFields& fields) {
   service.ports = read_all<ServicePort>(fields, "ports", read_service_port);
   service.selector = fields.texts("selector");
   service.endpoints = fields.list<IpAddress>("endpoints");
+  service.affinity = read_affinity(fields);
   fields.finish();
   return service;
 }

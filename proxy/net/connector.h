@@ -7,6 +7,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -22,6 +23,11 @@ public:
     std::unique_ptr<Stream> stream;
   };
   virtual boost::asio::awaitable<Connected> connect() = 0;
+
+  // What the connections made from now on are for, where the server can be asked whether it
+  // speaks that (ALPN).
+  enum class Application : std::uint8_t { kHttp1, kHttp2 };
+  virtual void will_speak(Application /*application*/) {}
 };
 
 // Over TCP. With a source, the server sees that address: the socket is transparent, bound to it

@@ -19,23 +19,24 @@ void Gate::spawn(asio::awaitable<void> coroutine) {
     return;
   }
   const auto signal = x_running.emplace(x_running.end());
-  asio::co_spawn(x_context, std::move(coroutine),
-                 asio::bind_cancellation_slot(signal->slot(), [this, signal](std::exception_ptr e) {
-                   x_running.erase(signal);
-                   if (e) {
-                     try {
-                       std::rethrow_exception(e);
-                     } catch (const std::exception& error) {
-                       log::error("a coroutine ended by an exception: {}", error.what());
-                     }
-                   }
-                   if (x_running.empty()) {
-                     x_repeat.cancel();
-                     if (x_on_empty) {
-                       std::exchange(x_on_empty, nullptr)();
-                     }
-                   }
-                 }));
+  asio::co_spawn(
+      x_context, std::move(coroutine),
+      asio::bind_cancellation_slot(signal->slot(), [this, signal](const std::exception_ptr& e) {
+        x_running.erase(signal);
+        if (e) {
+          try {
+            std::rethrow_exception(e);
+          } catch (const std::exception& error) {
+            log::error("a coroutine ended by an exception: {}", error.what());
+          }
+        }
+        if (x_running.empty()) {
+          x_repeat.cancel();
+          if (x_on_empty) {
+            std::exchange(x_on_empty, nullptr)();
+          }
+        }
+      }));
 }
 
 void Gate::close() {

@@ -6,6 +6,7 @@
 #include "proxy/config/config.h"
 #include "proxy/dns/fqdn_cache.h"
 #include "proxy/runtime/worker.h"
+#include "redirect-bpf/user/redirector.h"
 
 namespace weir::session {
 
@@ -14,6 +15,8 @@ struct SessionContext {
   const config::Http& http;
   dns::FqdnCache& fqdn_cache;
   AccessLog& access_log;
+  redirect::Redirector* redirector = nullptr; // null: no flow is redirected
+  const config::Dns dns = {};
 };
 
 } // namespace weir::session

@@ -1,33 +1,105 @@
 #include "proxy/session/dns_gate_policy.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 
 namespace weir::session {
 
-GateDnsPolicy::GateDnsPolicy(dns::FqdnCache& cache, std::unique_ptr<PolicyGate> gate)
-    : x_cache(cache), x_gate(std::move(gate)) {}
+namespace {
+
+// `name` without the labels of `suffix`; nothing when it does not lie below it.
+std::optional<std::vector<std::string>> without(const DnsName& name, const DnsName& suffix) {
+  const auto labels = name.labels();
+  const auto end = suffix.labels();
+  if (labels.size() <= end.size() || !std::equal(end.rbegin(), end.rend(), labels.rbegin())) {
+    return std::nullopt;
+  }
+  return std::vector<std::string>(labels.begin(),
+                                  labels.end() - static_cast<std::ptrdiff_t>(end.size()));
+}
+
+} // namespace
+
+GateDnsPolicy::GateDnsPolicy(SessionContext& context, std::unique_ptr<PolicyGate> gate,
+                             std::optional<IpAddress> server)
+    : x_context(context), x_gate(std::move(gate)), x_server(server) {}
 
 DnsDecision GateDnsPolicy::judge(const DnsName& name) {
   x_gate->refresh();
+  DnsDecision decision;
   if (x_gate->verdict() == policy::Verdict::kAllow) {
-    return {true, false, {}, {}};
+    decision.allowed = true;
+    decision.teaches = x_context.dns.observe && trusted();
+    return decision;
   }
   if (x_gate->verdict() == policy::Verdict::kRedirect &&
       x_gate->protocol() != policy::L7Protocol::kDns) {
     // Rules for another protocol cannot be satisfied by a DNS query.
-    return {false, false, x_gate->snapshot().program->rules().front().label, "protocol"};
+    decision.denied_by = x_gate->snapshot().program->rules().front().label;
+    decision.reason = "protocol";
+    return decision;
   }
-  const policy::L7Decision decision = x_gate->judge_dns(name);
-  if (decision.allowed) {
-    return {true, true, {}, {}};
+  const policy::L7Decision judged = x_gate->judge_dns(name);
+  if (judged.allowed) {
+    decision.allowed = true;
+    decision.teaches = trusted();
+    return decision;
   }
-  return {false, true, decision.rule->label, decision.reason};
+  decision.denied_by = judged.rule->label;
+  decision.reason = judged.reason;
+  if (x_context.dns.refusal == config::DnsRefusal::kNxDomain ||
+      (x_context.dns.refusal == config::DnsRefusal::kAuto && leads_on(name))) {
+    decision.refusal = dns::Rcode::kNxDomain;
+  }
+  return decision;
+}
+
+bool GateDnsPolicy::trusted() const {
+  const auto& scope = x_gate->snapshot().dns;
+  return !x_server || (scope != nullptr && scope->trusts(*x_server));
+}
+
+// Is the name one that a resolver makes of a shorter one by its search list, and may it ask for
+// another that it makes of the same? With ndots:5 it tries "api.example.com.shop.svc.cluster.local"
+// before "api.example.com"; glibc and musl go on after NXDOMAIN, but give up at REFUSED.
+bool GateDnsPolicy::leads_on(const DnsName& name) const {
+  const auto& scope = x_gate->snapshot().dns;
+  if (scope == nullptr || x_gate->source() == nullptr) {
+    return false;
+  }
+  const std::vector<DnsName> domains = scope->search(x_gate->source()->endpoint_namespace);
+  const auto allowed = [&](const std::vector<std::string>& labels) {
+    const auto candidate = DnsName::from_labels(labels);
+    return candidate && *candidate != name && x_gate->judge_dns(*candidate).allowed;
+  };
+  for (const DnsName& domain : domains) {
+    const auto asked = without(name, domain);
+    if (!asked) {
+      continue;
+    }
+    if (allowed(*asked)) {
+      return true;
+    }
+    for (const DnsName& other : domains) {
+      auto completed = *asked;
+      for (const auto label : other.labels()) {
+        completed.emplace_back(label);
+      }
+      if (allowed(completed)) {
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 bool GateDnsPolicy::is_cluster_address(const IpAddress& address) {
   x_gate->refresh();
   const endpoint::Registry& registry = *x_gate->snapshot().registry;
-  if (registry.by_address(address) != nullptr) {
+  const auto& scope = x_gate->snapshot().dns;
+  if (registry.by_address(address) != nullptr ||
+      (scope != nullptr && scope->is_cluster_address(address))) {
     return true;
   }
   const policy::IdentityId identity = registry.identity_of(address);
@@ -40,7 +112,8 @@ Result<std::size_t> GateDnsPolicy::learn(const DnsName& name, std::uint32_t ttl,
   if (x_gate->egress_policy() == nullptr || x_gate->source() == nullptr) {
     return 0;
   }
-  return x_cache.learn(*x_gate->egress_policy(), x_gate->source()->id, name, ttl, addresses);
+  return x_context.fqdn_cache.learn(*x_gate->egress_policy(), x_gate->source()->id, name, ttl,
+                                    addresses);
 }
 
 void GateDnsPolicy::describe(AccessRecord& record) const {
@@ -57,16 +130,18 @@ void GateDnsPolicy::describe(AccessRecord& record) const {
 
 std::shared_ptr<DnsPolicy> make_dns_policy(SessionContext& context, ClientAddr client,
                                            OriginalDst destination, std::uint8_t protocol) {
-  return std::make_shared<GateDnsPolicy>(
-      context.fqdn_cache, std::make_unique<PolicyGate>(context.worker, context.fqdn_cache, client,
-                                                       destination, protocol));
+  return std::make_shared<GateDnsPolicy>(context,
+                                         std::make_unique<PolicyGate>(context.worker,
+                                                                      context.fqdn_cache, client,
+                                                                      destination, protocol),
+                                         destination.value.ip);
 }
 
 std::shared_ptr<DnsPolicy> make_dns_policy(SessionContext& context, const FixedFlow& flow,
                                            std::uint8_t protocol) {
   return std::make_shared<GateDnsPolicy>(
-      context.fqdn_cache,
-      std::make_unique<PolicyGate>(context.worker, context.fqdn_cache, flow, protocol));
+      context, std::make_unique<PolicyGate>(context.worker, context.fqdn_cache, flow, protocol),
+      std::nullopt);
 }
 
 } // namespace weir::session

@@ -7,13 +7,17 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 namespace weir::session {
 
 class GateDnsPolicy final : public DnsPolicy {
 public:
-  // The cache outlives it.
-  GateDnsPolicy(dns::FqdnCache& cache, std::unique_ptr<PolicyGate> gate);
+  // The context outlives it. server: whom the client asks, who teaches only if he is trusted;
+  // nothing: the upstream of a static listener, who is.
+  GateDnsPolicy(SessionContext& context, std::unique_ptr<PolicyGate> gate,
+                std::optional<IpAddress> server);
 
   DnsDecision judge(const DnsName& name) override;
   bool is_cluster_address(const IpAddress& address) override;
@@ -22,8 +26,12 @@ public:
   void describe(AccessRecord& record) const override;
 
 private:
-  dns::FqdnCache& x_cache;
+  [[nodiscard]] bool trusted() const;
+  [[nodiscard]] bool leads_on(const DnsName& name) const;
+
+  SessionContext& x_context;
   std::unique_ptr<PolicyGate> x_gate;
+  const std::optional<IpAddress> x_server;
 };
 
 // protocol: IPPROTO_UDP or IPPROTO_TCP. The context outlives what is made.

@@ -7,11 +7,10 @@
 #include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/result.h"
+#include "proxy/dns/message.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,9 +19,10 @@ namespace weir::session {
 
 struct DnsDecision {
   bool allowed = false;
-  bool judged = false;     // by a DNS rule: only then is the answer learned from
+  bool teaches = false;    // the answer may be learned from
   std::string denied_by;   // as in the access log; empty when allowed
-  std::string_view reason; // static text; empty when allowed
+  std::string_view reason; // "name", "policy" or "protocol"; empty when allowed
+  dns::Rcode refusal = dns::Rcode::kRefused;
 };
 
 class DnsPolicy {
@@ -32,8 +32,8 @@ public:
   // By the newest snapshot.
   virtual DnsDecision judge(const DnsName& name) = 0;
 
-  // For an answer to a judged query, by the newest snapshot: which addresses belong to the cluster
-  // itself, and what the asking endpoint has learned. The answer may be released when this
+  // For an answer that may be learned from, by the newest snapshot: which addresses belong to the
+  // cluster itself, and what the asking endpoint has learned. The answer may be released when this
   // returned a number, of the addresses written to the kernel.
   virtual bool is_cluster_address(const IpAddress& address) = 0;
   virtual Result<std::size_t> learn(const DnsName& name, std::uint32_t ttl,

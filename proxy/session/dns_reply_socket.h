@@ -11,19 +11,25 @@
 #include "proxy/base/unique_fd.h"
 #include "proxy/dns/message.h"
 
-#include <sys/socket.h>
-
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 namespace weir::session {
+
+struct DnsReply {
+  SocketAddress from, to;
+  dns::Bytes message;
+};
 
 class DnsReplySocket {
 public:
   static Result<DnsReplySocket> open(bool v6);
 
-  // Both of the socket's family. False when the kernel does not take it: the client asks again.
-  bool send(const SocketAddress& from, const SocketAddress& to, dns::BytesView message);
+  // Addresses of the socket's family. What the kernel does not take is lost: the client asks again.
+  // Gives the number that it took.
+  std::size_t send(std::span<const DnsReply> replies);
 
 private:
   explicit DnsReplySocket(UniqueFd fd) : x_fd(std::move(fd)) {}
@@ -31,13 +37,12 @@ private:
   UniqueFd x_fd;
 };
 
-// RFC 768, over the pseudo-header of the addresses' family. The datagram's own checksum field is
-// taken as it stands.
-[[nodiscard]] std::uint16_t udp_checksum(const IpAddress& from, const IpAddress& to,
-                                         dns::BytesView datagram);
+// As send() above, over an ordinary UDP socket on the server's own address.
+std::size_t send_replies(int fd, std::span<const DnsReply> replies);
 
-// Makes the message leave from that address: header.msg_control has room for an in6_pktinfo, and
-// its length is set to what is used.
-void set_source(msghdr& header, const IpAddress& from);
+// RFC 768, over the pseudo-header of the addresses' family: of a header of 8 bytes, whose own
+// checksum field is taken as it stands, and what follows it.
+[[nodiscard]] std::uint16_t udp_checksum(const IpAddress& from, const IpAddress& to,
+                                         dns::BytesView header, dns::BytesView message);
 
 } // namespace weir::session

@@ -2,12 +2,15 @@
 
 #include "proxy/base/check.h"
 #include "proxy/base/log.h"
-#include "proxy/dns/learner.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <netinet/in.h>
-#include <sys/random.h>
 
-#include <cerrno>
+#include <algorithm>
+#include <array>
 #include <utility>
 
 namespace weir::session {
@@ -15,20 +18,43 @@ namespace asio = boost::asio;
 
 namespace {
 
-std::string_view refusal_reason(dns::Rcode rcode) {
+constexpr std::chrono::seconds kHouseKeeping{5};
+
+constexpr std::string_view kMalformed = "malformed";
+constexpr std::string_view kQuestion = "question";
+constexpr std::string_view kOpcode = "opcode";
+constexpr std::string_view kTooMany = "too-many-queries";
+constexpr std::string_view kUpstreamMalformed = "upstream-malformed";
+constexpr std::string_view kLearnFailed = "learn-failed";
+
+// Reasons of refusals, in the order of DnsRefused. The first three are policy's.
+constexpr std::array<std::string_view, kDnsRefusals> kReasons = {
+    "name",          "policy",           "protocol",
+    kMalformed,      kQuestion,          kOpcode,
+    kTooMany,        kUpstreamTimeout,   kUpstreamUnreachable,
+    kUpstreamClosed, kUpstreamMalformed, kLearnFailed};
+
+void count_refusal(WorkerMetrics& metrics, std::string_view reason) {
+  const auto* const at = std::find(kReasons.begin(), kReasons.end(), reason);
+  WEIR_CHECK(at != kReasons.end());
+  metrics.dns_refused[static_cast<std::size_t>(at - kReasons.begin())].add();
+}
+
+std::string_view parse_reason(dns::Rcode rcode) {
   switch (rcode) {
   case dns::Rcode::kNotImp:
-    return "opcode";
+    return kOpcode;
   case dns::Rcode::kRefused:
-    return "question";
+    return kQuestion;
   default:
-    return "malformed";
+    return kMalformed;
   }
 }
 
 // A retransmission: same client, server, id and question.
 std::string fold_key_of(const DnsFlow& flow, dns::BytesView message, const dns::Query& query) {
   std::string key;
+  key.reserve(38 + query.question.end);
   const auto add = [&key](const SocketAddress& address) {
     const auto& bytes = address.ip.bytes();
     key.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -43,206 +69,273 @@ std::string fold_key_of(const DnsFlow& flow, dns::BytesView message, const dns::
   return key;
 }
 
+std::uint64_t microseconds_since(std::chrono::steady_clock::time_point time) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - time)
+          .count());
+}
+
 } // namespace
 
-DnsService::Ask::Ask(DnsService& owner, const DnsFlow& asking, std::shared_ptr<DnsPolicy> judge)
-    : service(owner), flow(asking), policy(std::move(judge)),
-      started(std::chrono::steady_clock::now()) {}
+// A query on its way; what is in flight holds its place among the others.
+class DnsService::Ask final : public DnsQuestion {
+public:
+  Ask(DnsService& service, const DnsOrigin& from, dns::BytesView bytes)
+      : DnsQuestion(from.flow, bytes), origin(from), x_service(service) {}
 
-DnsService::Ask::~Ask() {
-  if (!fold_key.empty()) {
-    service.x_folded.erase(fold_key);
-  }
-  if (counted) {
-    --service.x_in_flight;
-    const auto at = service.x_in_flight_by_client.find(flow.client.value.ip);
-    if (--at->second == 0) {
-      service.x_in_flight_by_client.erase(at);
-    }
-  }
-}
+  void answered(std::span<std::uint8_t> answer) override { x_service.answered(*this, answer); }
+  void failed(std::string_view why) override { x_service.failed(*this, why); }
+
+  const DnsOrigin origin;
+  Clock::time_point started = Clock::now();
+  bool teaches = false;
+  std::string fold_key; // UDP: among x_folded
+  std::list<Ask>::iterator place;
+
+private:
+  DnsService& x_service;
+};
 
 DnsService::DnsService(runtime::Worker& worker, AccessLog& access_log, DnsOptions options)
     : x_worker(worker), x_access_log(access_log), x_options(std::move(options)),
-      x_scratch(dns::kMaxMessage) {}
+      x_scratch(dns::kMaxMessage),
+      x_udp(worker.context(), worker.metrics(), x_ids, x_scratch,
+            {x_options.upstream_sockets, x_options.all_upstream_sockets}),
+      x_timer(worker.context()) {}
 
-DnsService::Begun DnsService::begin(const DnsFlow& flow, std::shared_ptr<DnsPolicy> policy,
-                                    dns::BytesView message) {
-  auto ask = std::make_unique<Ask>(*this, flow, std::move(policy));
+DnsService::~DnsService() = default;
+
+DnsService::Taken DnsService::take(const DnsOrigin& origin, dns::BytesView message) {
+  const Clock::time_point started = Clock::now();
   auto parsed = dns::parse_query(message);
   if (!parsed.query) {
     x_worker.metrics().dns_malformed.add();
     if (!parsed.refusal) {
-      return {};
+      return Taken::kNoQuery;
     }
-    return {refuse(*ask, message, *parsed.refusal,
-                   {AccessVerdict::kDenied, {}, refusal_reason(*parsed.refusal)}),
-            nullptr};
+    refuse(origin, nullptr, started, message,
+           {AccessVerdict::kDenied, *parsed.refusal, {}, parse_reason(*parsed.refusal)});
+    return Taken::kAnswered;
   }
-  ask->query = *std::move(parsed.query);
-  if (flow.protocol == IPPROTO_UDP) {
-    std::string key = fold_key_of(flow, message, ask->query);
-    if (!x_folded.insert(key).second) {
-      return {};
+  dns::Query& query = *parsed.query;
+  std::string fold_key;
+  if (origin.flow.protocol == IPPROTO_UDP) {
+    fold_key = fold_key_of(origin.flow, message, query);
+    if (x_folded.contains(fold_key)) {
+      x_worker.metrics().dns_repeated.add();
+      return Taken::kDropped;
     }
-    ask->fold_key = std::move(key);
   }
-  const DnsDecision decision = ask->policy->judge(ask->query.question.name);
+  const DnsDecision decision = origin.policy->judge(query.question.name);
   if (!decision.allowed) {
-    return {refuse(*ask, message, dns::Rcode::kRefused,
-                   {AccessVerdict::kDenied, decision.denied_by, decision.reason}),
-            nullptr};
+    refuse(origin, &query.question, started, message,
+           {AccessVerdict::kDenied, decision.refusal, decision.denied_by, decision.reason});
+    return Taken::kAnswered;
   }
-  ask->judged = decision.judged;
-  if (!count_in(*ask)) {
-    return {refuse(*ask, message, dns::Rcode::kServFail,
-                   {AccessVerdict::kError, {}, "too-many-queries"}),
-            nullptr};
+  if (!has_room_for(origin.flow.client.value.ip)) {
+    refuse(origin, &query.question, started, message,
+           {AccessVerdict::kError, dns::Rcode::kServFail, {}, kTooMany});
+    return Taken::kAnswered;
   }
-  ask->message.assign(message.begin(), message.end());
-  return {{}, std::move(ask)};
+  Ask& ask = x_asks.emplace_back(*this, origin, message);
+  ask.place = std::prev(x_asks.end());
+  ask.query = std::move(query);
+  ask.started = started;
+  ask.teaches = decision.teaches;
+  if (!fold_key.empty()) {
+    ask.fold_key = *x_folded.insert(std::move(fold_key)).first;
+  }
+  ++x_in_flight_by_client[origin.flow.client.value.ip];
+  if (!x_watched) {
+    x_watched = true;
+    x_worker.gate().spawn(watch());
+  }
+  if (!upstream_of(origin).ask(ask)) {
+    failed(ask, kUpstreamUnreachable);
+    return Taken::kAnswered;
+  }
+  return Taken::kPending;
 }
 
-bool DnsService::count_in(Ask& ask) {
-  if (x_in_flight >= x_options.max_in_flight) {
-    return false;
-  }
-  const auto client = x_in_flight_by_client.try_emplace(ask.flow.client.value.ip).first;
-  if (client->second >= x_options.max_in_flight_per_client) {
-    return false;
-  }
-  ++x_in_flight;
-  ++client->second;
-  ask.counted = true;
-  return true;
+DnsUpstream& DnsService::upstream_of(const DnsOrigin& origin) {
+  return origin.tcp != nullptr ? *origin.tcp : x_udp;
 }
 
-asio::awaitable<dns::Bytes> DnsService::finish(std::unique_ptr<Ask> ask, DnsTcpUpstream* tcp) {
-  const std::uint16_t id = random_id();
-  dns::set_message_id(ask->message, id);
-  const UpstreamQuery query{ask->flow,
-                            ask->message,
-                            ask->query.question,
-                            id,
-                            ask->started + x_options.upstream_timeout,
-                            x_worker.metrics(),
-                            x_worker.gate()};
-  // Not by a conditional expression: GCC 12 destroys what is awaited in one twice.
-  UpstreamAnswer answer;
-  if (tcp != nullptr) {
-    answer = co_await tcp->ask(query);
-  } else {
-    answer = co_await ask_over_udp(query, x_scratch);
+bool DnsService::has_room_for(const IpAddress& client) const {
+  const auto at = x_in_flight_by_client.find(client);
+  const std::size_t own = at == x_in_flight_by_client.end() ? 0 : at->second;
+  return x_asks.size() < x_options.max_in_flight ? own < x_options.max_in_flight_per_client
+                                                 : own < x_options.reserved_per_client;
+}
+
+void DnsService::answered(Ask& ask, std::span<std::uint8_t> answer) {
+  WorkerMetrics& metrics = x_worker.metrics();
+  metrics.dns_upstream_time.add(microseconds_since(ask.started));
+  const Clock::time_point arrived = Clock::now();
+  dns::set_message_id(answer, ask.query.id);
+  if (const std::string_view withheld = learn(ask, answer); !withheld.empty()) {
+    failed(ask, withheld);
+    return;
   }
-  dns::set_message_id(ask->message, ask->query.id);
-  if (answer.failure == kStopped) {
-    co_return dns::Bytes{}; // the client asks again, and finds the next process
+  account(ask.origin, &ask.query.question, ask.started, ask.message.size(), answer,
+          {AccessVerdict::kAllowed, dns::message_rcode(answer), {}, {}});
+  ask.origin.client.send(ask.origin.asked, ask.flow.client.value, answer);
+  metrics.dns_held_time.add(microseconds_since(arrived));
+  end(ask);
+}
+
+void DnsService::failed(Ask& ask, std::string_view why) {
+  dns::set_message_id(ask.message, ask.query.id);
+  refuse(ask.origin, &ask.query.question, ask.started, ask.message,
+         {AccessVerdict::kError, dns::Rcode::kServFail, {}, why});
+  end(ask);
+}
+
+void DnsService::end(Ask& ask) {
+  if (!ask.fold_key.empty()) {
+    x_folded.erase(ask.fold_key);
   }
-  if (!answer.failure.empty()) {
-    if (answer.failure == kUpstreamTimeout) {
-      x_worker.metrics().dns_upstream_timeouts.add();
+  const auto at = x_in_flight_by_client.find(ask.flow.client.value.ip);
+  if (--at->second == 0) {
+    x_in_flight_by_client.erase(at);
+  }
+  x_asks.erase(ask.place);
+}
+
+void DnsService::forget(const DnsClient& client) {
+  for (auto at = x_asks.begin(); at != x_asks.end();) {
+    Ask& ask = *at++;
+    if (&ask.origin.client == &client) {
+      upstream_of(ask.origin).withdraw(ask, false);
+      end(ask);
     }
-    co_return refuse(*ask, ask->message, dns::Rcode::kServFail,
-                     {AccessVerdict::kError, {}, answer.failure});
   }
-  dns::set_message_id(answer.message, ask->query.id);
-  if (const std::string_view withheld = learn(*ask, answer.message); !withheld.empty()) {
-    co_return refuse(*ask, ask->message, dns::Rcode::kServFail,
-                     {AccessVerdict::kError, {}, withheld});
+}
+
+bool DnsService::has_pending(const DnsClient& client) const {
+  return std::any_of(x_asks.begin(), x_asks.end(),
+                     [&](const Ask& ask) { return &ask.origin.client == &client; });
+}
+
+// Runs while there is anything to watch over: queries whose time may end, sockets that may be idle.
+asio::awaitable<void> DnsService::watch() {
+  co_await asio::this_coro::throw_if_cancelled(false);
+  Clock::time_point swept = Clock::now();
+  while (!x_worker.gate().closed() && (!x_asks.empty() || x_udp.open_sockets() > 0)) {
+    // A query that comes while this waits ends later than that: all have the same time.
+    const Clock::time_point next =
+        (x_asks.empty() ? Clock::now() : x_asks.front().started) + x_options.upstream_timeout;
+    x_timer.expires_at(std::min(next, Clock::now() + kHouseKeeping));
+    const auto [error] = co_await x_timer.async_wait(asio::as_tuple(asio::deferred));
+    if (error || x_worker.gate().closed()) {
+      break;
+    }
+    const Clock::time_point now = Clock::now();
+    while (!x_asks.empty() && x_asks.front().started + x_options.upstream_timeout <= now) {
+      Ask& ask = x_asks.front();
+      upstream_of(ask.origin).withdraw(ask, true);
+      failed(ask, kUpstreamTimeout);
+    }
+    if (now - swept >= kHouseKeeping) {
+      swept = now;
+      x_udp.close_idle();
+    }
   }
-  account(*ask, ask->message, answer.message, {AccessVerdict::kAllowed, {}, {}});
-  co_return std::move(answer.message);
+  x_watched = false;
+  if (x_worker.gate().closed()) {
+    // Clients ask again, and find the next process.
+    while (!x_asks.empty()) {
+      Ask& ask = x_asks.front();
+      upstream_of(ask.origin).withdraw(ask, false);
+      ask.origin.client.send(ask.origin.asked, ask.flow.client.value, {});
+      end(ask);
+    }
+    x_udp.close_all();
+  }
 }
 
 std::string_view DnsService::learn(Ask& ask, dns::BytesView answer) {
-  if (!ask.judged || (x_options.trusted && !x_options.trusted(ask.flow.server.value.ip))) {
+  if (!ask.teaches) {
     return {};
   }
   const auto response = dns::parse_response(answer);
   if (!response) {
     // A server may cut a truncated answer anywhere; the client asks again over TCP.
-    return dns::message_truncated(answer) ? std::string_view{} : "upstream-malformed";
+    return dns::message_truncated(answer) ? std::string_view{} : kUpstreamMalformed;
   }
+  DnsPolicy& policy = *ask.origin.policy;
+  dns::LearnRules rules;
+  rules.is_cluster = [&policy](const IpAddress& address) {
+    return policy.is_cluster_address(address);
+  };
+  rules.learn_private = x_options.learn_private;
+  rules.lenient = x_options.lenient;
+  const dns::Learned learned = dns::learn_addresses(*response, rules);
   WorkerMetrics& metrics = x_worker.metrics();
-  const dns::Learned learned = dns::learn_addresses(*response, [&ask](const IpAddress& address) {
-    return ask.policy->is_cluster_address(address);
-  });
-  if (learned.refused != 0) {
-    metrics.dns_learn_refused.add(learned.refused);
-    log::debug("{} addresses of {} are not learned, asked by {}", learned.refused,
+  std::size_t refused = 0;
+  for (std::size_t why = 0; why < dns::kNotLearned; ++why) {
+    metrics.dns_learn_refused[why].add(learned.refused[why]);
+    refused += learned.refused[why];
+  }
+  if (refused != 0) {
+    log::debug("{} addresses of {} are not learned, asked by {}", refused,
                ask.query.question.name.to_text(), ask.flow.client.value.ip.to_string());
   }
   if (learned.addresses.empty()) {
     return {};
   }
   const Result<std::size_t> written =
-      ask.policy->learn(ask.query.question.name, learned.ttl, learned.addresses);
+      policy.learn(ask.query.question.name, learned.ttl, learned.addresses);
   if (!written) {
-    metrics.dns_learn_failed.add();
     log::warning("an answer for {} is withheld from {}: {}", ask.query.question.name.to_text(),
                  ask.flow.client.value.ip.to_string(), written.error().text());
-    return "learn-failed";
+    return kLearnFailed;
   }
   metrics.dns_learned.add(*written);
   return {};
 }
 
-dns::Bytes DnsService::refuse(const Ask& ask, dns::BytesView query, dns::Rcode rcode,
-                              const Outcome& outcome) {
-  dns::Bytes answer = dns::make_refusal(query, rcode);
-  account(ask, query, answer, outcome);
-  return answer;
+void DnsService::refuse(const DnsOrigin& origin, const dns::Question* question,
+                        Clock::time_point started, dns::BytesView query, const Outcome& outcome) {
+  const dns::Bytes answer = dns::make_refusal(query, outcome.rcode);
+  count_refusal(x_worker.metrics(), outcome.reason);
+  account(origin, question, started, query.size(), answer, outcome);
+  origin.client.send(origin.asked, origin.flow.client.value, answer);
 }
 
-void DnsService::account(const Ask& ask, dns::BytesView query, dns::BytesView answer,
+void DnsService::account(const DnsOrigin& origin, const dns::Question* question,
+                         Clock::time_point started, std::size_t bytes_in, dns::BytesView answer,
                          const Outcome& outcome) {
   WorkerMetrics& metrics = x_worker.metrics();
-  const auto rcode = static_cast<std::size_t>(dns::message_rcode(answer));
   metrics.dns_queries[static_cast<std::size_t>(outcome.verdict)].add();
-  metrics.dns_responses[rcode].add();
+  metrics.dns_responses[static_cast<std::size_t>(outcome.rcode)].add();
 
   AccessRecord record;
   record.time = std::chrono::system_clock::now();
   record.verdict = outcome.verdict;
   record.protocol = "dns";
-  ask.policy->describe(record);
-  record.source.ip = ask.flow.client.value.ip;
-  record.source.port = ask.flow.client.value.port;
-  record.destination.ip = ask.flow.server.value.ip;
-  record.destination.port = ask.flow.server.value.port;
+  origin.policy->describe(record);
+  record.source.ip = origin.flow.client.value.ip;
+  record.source.port = origin.flow.client.value.port;
+  record.destination.ip = origin.flow.server.value.ip;
+  record.destination.port = origin.flow.server.value.port;
   std::string name;
   std::string type;
-  if (ask.query.question.end != 0) {
-    name = ask.query.question.name.to_text();
-    type = dns::type_text(ask.query.question.type);
+  if (question != nullptr) {
+    name = question->name.to_text();
+    type = dns::type_text(question->type);
   }
   record.query_name = name;
   record.query_type = type;
-  record.status = static_cast<int>(rcode);
+  record.status = static_cast<int>(outcome.rcode);
   record.denied_by = outcome.denied_by;
   record.reason = outcome.reason;
-  record.bytes_in = query.size();
+  record.bytes_in = bytes_in;
   record.bytes_out = answer.size();
-  record.duration = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::steady_clock::now() - ask.started);
+  record.duration = std::chrono::microseconds(microseconds_since(started));
   if (!x_access_log.write(x_worker.index(), record)) {
     metrics.access_log_lost.add();
   }
-}
-
-// From the kernel's generator, many at a time: an id must not be guessed from those before it.
-std::uint16_t DnsService::random_id() {
-  if (x_random_left == 0) {
-    std::size_t filled = 0;
-    const auto bytes = std::as_writable_bytes(std::span(x_random));
-    while (filled < bytes.size()) {
-      const ssize_t got = ::getrandom(bytes.data() + filled, bytes.size() - filled, 0);
-      WEIR_CHECK(got > 0 || errno == EINTR);
-      filled += got > 0 ? static_cast<std::size_t>(got) : 0;
-    }
-    x_random_left = x_random.size();
-  }
-  return x_random[--x_random_left];
 }
 
 } // namespace weir::session

@@ -3,25 +3,29 @@
 //   parse ─► judge ─► count in ─► ask the server ─► match ─► learn ─► release, id restored
 //     │        │          │             │                      │
 //   FORMERR  REFUSED   SERVFAIL      SERVFAIL               SERVFAIL
-//   or none            (too many)    (time-out, …)          (the kernel took no more)
+//   or none  NXDOMAIN  (too many)    (time-out, …)          (the kernel took no more)
 //
 // One a worker, on its thread; outlives the worker's gate. Knows no client sockets.
 #pragma once
 
 #include "proxy/base/access_log.h"
+#include "proxy/dns/learner.h"
 #include "proxy/dns/message.h"
 #include "proxy/runtime/worker.h"
 #include "proxy/session/dns_policy.h"
+#include "proxy/session/dns_udp_upstream.h"
 #include "proxy/session/dns_upstream.h"
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,78 +36,96 @@
 namespace weir::session {
 
 struct DnsOptions {
-  std::chrono::milliseconds upstream_timeout{3000}; // config::Dns
-  std::chrono::milliseconds tcp_idle{30000};        // between a client's queries
-  std::size_t max_in_flight = 2048;                 // of a worker; each is a socket
-  std::size_t max_in_flight_per_client = 512;       // one pod's flood leaves room for the others
-  // Servers whose answers are learned from; empty: every server that a DNS rule lets a pod ask.
-  std::function<bool(const IpAddress&)> trusted;
+  std::chrono::milliseconds upstream_timeout{3000}; // config::Dns, as the next four
+  std::chrono::milliseconds tcp_idle{30000};
+  std::size_t max_in_flight = 2048;
+  std::size_t max_in_flight_per_client = 512;
+  bool learn_private = true;
+  bool lenient = false;
+  std::size_t upstream_sockets = 1024; // UDP, towards one server
+  std::size_t all_upstream_sockets = 4096;
+  // However many others are in flight, so many of a client's find room.
+  std::size_t reserved_per_client = 16;
+  // The server behind the address that a client asks over UDP, where that is a service's.
+  std::function<std::optional<SocketAddress>(const SocketAddress& client,
+                                             const SocketAddress& asked)>
+      server_behind;
+};
+
+// Where a query came from and its answer goes to: a listener or a TCP session.
+class DnsClient {
+public:
+  virtual ~DnsClient() = default;
+  // from, to: as in DnsOrigin. Empty: there will be no answer, because the worker stops.
+  virtual void send(const SocketAddress& from, const SocketAddress& to, dns::BytesView answer) = 0;
+};
+
+struct DnsOrigin {
+  DnsFlow flow;
+  std::shared_ptr<DnsPolicy> policy;
+  DnsClient& client;          // until the answer, or DnsService::forget()
+  SocketAddress asked;        // the address that the client sent the query to
+  DnsUpstream* tcp = nullptr; // who carries it; null: UDP
 };
 
 class DnsService {
 public:
-  // A query on its way; what is in flight holds its place among the others.
-  struct Ask {
-    Ask(DnsService& owner, const DnsFlow& asking, std::shared_ptr<DnsPolicy> judge);
-    ~Ask();
-    Ask(const Ask&) = delete;
-    Ask& operator=(const Ask&) = delete;
-
-    DnsService& service;
-    const DnsFlow flow;
-    const std::shared_ptr<DnsPolicy> policy;
-    const std::chrono::steady_clock::time_point started;
-    dns::Bytes message;
-    dns::Query query;
-    bool judged = false;
-    bool counted = false;
-    std::string fold_key; // UDP: among x_folded
-  };
-
-  struct Begun {
-    dns::Bytes answer;        // to be sent; empty: nothing is
-    std::unique_ptr<Ask> ask; // to be finished; null: that was all
-  };
-
   // The access log and the worker outlive it.
   DnsService(runtime::Worker& worker, AccessLog& access_log, DnsOptions options);
+  ~DnsService();
   DnsService(const DnsService&) = delete;
   DnsService& operator=(const DnsService&) = delete;
 
-  // Everything that needs no waiting.
-  Begun begin(const DnsFlow& flow, std::shared_ptr<DnsPolicy> policy, dns::BytesView message);
-  // The answer to be sent; empty when the worker stops. tcp: the session's, or null for UDP.
-  boost::asio::awaitable<dns::Bytes> finish(std::unique_ptr<Ask> ask, DnsTcpUpstream* tcp);
+  enum class Taken : std::uint8_t {
+    kAnswered, // already
+    kPending,  // the client's send() will be called once
+    kDropped,  // repeats one that is pending
+    kNoQuery,  // never to be answered
+  };
+  Taken take(const DnsOrigin& origin, dns::BytesView message);
+  // The client ends: its queries are given up without a word.
+  void forget(const DnsClient& client);
+  [[nodiscard]] bool has_pending(const DnsClient& client) const; // looks at all that is in flight
 
   [[nodiscard]] runtime::Worker& worker() { return x_worker; }
   [[nodiscard]] const DnsOptions& options() const { return x_options; }
-  [[nodiscard]] std::size_t in_flight() const { return x_in_flight; }
-  // For reading a datagram; free for use whenever nothing else on the thread runs.
-  [[nodiscard]] std::span<std::uint8_t> scratch() { return x_scratch; }
+  [[nodiscard]] DnsIds& ids() { return x_ids; }
+  [[nodiscard]] std::size_t in_flight() const { return x_asks.size(); }
 
 private:
+  using Clock = std::chrono::steady_clock;
+  class Ask;
   struct Outcome {
     AccessVerdict verdict;
+    dns::Rcode rcode;
     std::string_view denied_by;
     std::string_view reason;
   };
 
-  std::uint16_t random_id();
-  bool count_in(Ask& ask);
+  [[nodiscard]] DnsUpstream& upstream_of(const DnsOrigin& origin);
+  [[nodiscard]] bool has_room_for(const IpAddress& client) const;
+  void answered(Ask& ask, std::span<std::uint8_t> answer);
+  void failed(Ask& ask, std::string_view why);
   // Empty, or why the answer must not be released.
   std::string_view learn(Ask& ask, dns::BytesView answer);
-  dns::Bytes refuse(const Ask& ask, dns::BytesView query, dns::Rcode rcode, const Outcome& outcome);
-  void account(const Ask& ask, dns::BytesView query, dns::BytesView answer, const Outcome& outcome);
+  void refuse(const DnsOrigin& origin, const dns::Question* question, Clock::time_point started,
+              dns::BytesView query, const Outcome& outcome);
+  void account(const DnsOrigin& origin, const dns::Question* question, Clock::time_point started,
+               std::size_t bytes_in, dns::BytesView answer, const Outcome& outcome);
+  void end(Ask& ask);
+  boost::asio::awaitable<void> watch();
 
   runtime::Worker& x_worker;
   AccessLog& x_access_log;
-  DnsOptions x_options;
-  std::size_t x_in_flight = 0;
-  std::unordered_map<IpAddress, std::size_t> x_in_flight_by_client;
-  std::unordered_set<std::string> x_folded;
-  std::array<std::uint16_t, 256> x_random{};
-  std::size_t x_random_left = 0;
+  const DnsOptions x_options;
   std::vector<std::uint8_t> x_scratch;
+  DnsIds x_ids;
+  DnsUdpUpstream x_udp;
+  std::list<Ask> x_asks; // oldest first: all have the same time
+  bool x_watched = false;
+  boost::asio::steady_timer x_timer;
+  std::unordered_map<IpAddress, std::size_t> x_in_flight_by_client;
+  std::unordered_set<std::string> x_folded; // keys of UDP queries in flight
 };
 
 } // namespace weir::session

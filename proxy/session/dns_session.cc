@@ -5,14 +5,17 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -22,8 +25,13 @@ using asio::ip::udp;
 
 namespace {
 
+constexpr std::size_t kBatch = 32;
 // Others get their turn after this many.
-constexpr int kMaxDatagramsAtOnce = 64;
+constexpr int kMaxBatchesAtOnce = 4;
+// Far more than any query needs; what is larger is dropped.
+constexpr std::size_t kMaxQuery = 16 * 1024;
+// Room for a burst while the worker is busy.
+constexpr int kReceiveBuffer = 4 << 20;
 
 struct Option {
   int level, name, value;
@@ -41,6 +49,11 @@ Result<UniqueFd> open_bound(const SocketAddress& address, std::initializer_list<
         0) {
       return errno_error(std::string("set ") + option.text);
     }
+  }
+  // As much as the system's limits allow.
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) !=
+      0) {
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
   }
   sockaddr_storage storage{};
   const socklen_t length = address.to_sockaddr(storage);
@@ -147,7 +160,7 @@ Result<std::unique_ptr<DnsListener>> DnsListener::open(DnsService& service, Uniq
 DnsListener::DnsListener(DnsService& service, UniqueFd fd, SocketAddress local,
                          std::optional<SocketAddress> upstream, DnsPolicyOf policy_of)
     : x_service(service), x_socket(service.worker().context()), x_local(local),
-      x_upstream(upstream), x_policy_of(std::move(policy_of)) {
+      x_upstream(upstream), x_policy_of(std::move(policy_of)), x_buffers(kBatch * kMaxQuery) {
   x_socket.assign(local.ip.is_v4() ? udp::v4() : udp::v6(), fd.release());
 }
 
@@ -171,92 +184,114 @@ void DnsListener::close() {
 }
 
 void DnsListener::close_when_idle() {
-  if (x_closing && x_in_flight == 0) {
+  if (x_closing && x_reply_count == 0 && !x_service.has_pending(*this)) {
     boost::system::error_code ignored;
     x_socket.close(ignored);
   }
 }
 
 void DnsListener::receive_waiting() {
-  const auto buffer = x_service.scratch();
-  for (int i = 0; i < kMaxDatagramsAtOnce; ++i) {
-    sockaddr_storage source{};
-    iovec data{buffer.data(), buffer.size()};
-    alignas(cmsghdr) unsigned char control[128];
-    msghdr header{};
-    header.msg_name = &source;
-    header.msg_namelen = sizeof source;
-    header.msg_iov = &data;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    const ssize_t got = ::recvmsg(x_socket.native_handle(), &header, MSG_DONTWAIT);
-    if (got < 0) {
-      if (errno == EAGAIN) {
-        return;
+  std::array<sockaddr_storage, kBatch> sources;
+  std::array<iovec, kBatch> data;
+  struct Control {
+    alignas(cmsghdr) unsigned char bytes[128];
+  };
+  std::array<Control, kBatch> controls;
+  std::array<mmsghdr, kBatch> headers;
+  for (int turn = 0; turn < kMaxBatchesAtOnce; ++turn) {
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      data[i] = {x_buffers.data() + i * kMaxQuery, kMaxQuery};
+      headers[i] = {};
+      msghdr& header = headers[i].msg_hdr;
+      header.msg_name = &sources[i];
+      header.msg_namelen = sizeof sources[i];
+      header.msg_iov = &data[i];
+      header.msg_iovlen = 1;
+      header.msg_control = controls[i].bytes;
+      header.msg_controllen = sizeof controls[i].bytes;
+    }
+    const int got =
+        ::recvmmsg(x_socket.native_handle(), headers.data(), kBatch, MSG_DONTWAIT, nullptr);
+    for (int i = 0; i < got; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      const SocketAddress client = SocketAddress::from_sockaddr(sources[at]);
+      const auto asked = destination_of(headers[at].msg_hdr, x_local.port);
+      // Port 0 cannot be answered. A transparent listener's own address is nobody's server.
+      if (!asked || client.port == 0 || (headers[at].msg_hdr.msg_flags & MSG_TRUNC) != 0 ||
+          (!x_upstream && *asked == x_local)) {
+        x_service.worker().metrics().dns_malformed.add();
+        continue;
       }
-      continue;
+      serve(client, *asked, dns::BytesView(x_buffers).subspan(at * kMaxQuery, headers[at].msg_len));
     }
-    const SocketAddress client = SocketAddress::from_sockaddr(source);
-    const auto asked = destination_of(header, x_local.port);
-    // Port 0 cannot be answered. A transparent listener's own address is nobody's server.
-    if (!asked || client.port == 0 || (!x_upstream && *asked == x_local)) {
-      x_service.worker().metrics().dns_malformed.add();
-      continue;
+    if (got < static_cast<int>(kBatch)) {
+      return;
     }
-    serve({client, *asked, buffer.first(static_cast<std::size_t>(got))});
   }
 }
 
-void DnsListener::serve(const Datagram& datagram) {
-  const ClientAddr client{datagram.client};
-  const OriginalDst server{x_upstream.value_or(datagram.asked)};
-  auto begun = x_service.begin({client, server, IPPROTO_UDP, !x_upstream.has_value()},
-                               x_policy_of(client, server), datagram.message);
-  if (!begun.answer.empty()) {
-    reply(datagram.asked, datagram.client, begun.answer);
+void DnsListener::serve(const SocketAddress& client, const SocketAddress& asked,
+                        dns::BytesView message) {
+  const ClientAddr from{client};
+  OriginalDst server{x_upstream.value_or(asked)};
+  if (!x_upstream && x_service.options().server_behind) {
+    server.value = x_service.options().server_behind(client, asked).value_or(asked);
   }
-  if (begun.ask != nullptr) {
-    ++x_in_flight;
-    x_service.worker().gate().spawn(finish(std::move(begun.ask), datagram.asked, datagram.client));
-  }
+  x_service.take({{from, server, IPPROTO_UDP, !x_upstream.has_value()},
+                  policy_for(from, server),
+                  *this,
+                  asked},
+                 message);
 }
 
-asio::awaitable<void> DnsListener::finish(std::unique_ptr<DnsService::Ask> ask, SocketAddress from,
-                                          SocketAddress to) {
-  co_await asio::this_coro::throw_if_cancelled(false);
-  const dns::Bytes answer = co_await x_service.finish(std::move(ask), nullptr);
-  if (!answer.empty()) {
-    reply(from, to, answer);
+std::size_t DnsListener::PartiesHash::operator()(const Parties& parties) const noexcept {
+  const std::hash<IpAddress> hash;
+  return hash(parties.client) * 31 + hash(parties.server.ip) * 17 + parties.server.port;
+}
+
+std::shared_ptr<DnsPolicy> DnsListener::policy_for(ClientAddr client, OriginalDst server) {
+  // Policies follow a new snapshot by themselves, but not what was learned since.
+  constexpr std::chrono::seconds kMaxAge{1};
+  constexpr std::size_t kMaxPolicies = 4096;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - x_policies_since > kMaxAge || x_policies.size() >= kMaxPolicies) {
+    x_policies.clear();
+    x_policies_since = now;
   }
-  --x_in_flight;
-  close_when_idle();
+  auto& policy = x_policies[{client.value.ip, server.value}];
+  if (policy == nullptr) {
+    policy = x_policy_of(client, server);
+  }
+  return policy;
+}
+
+// Answers of one turn of the loop leave together.
+void DnsListener::send(const SocketAddress& from, const SocketAddress& to, dns::BytesView answer) {
+  if (answer.empty()) {
+    return;
+  }
+  if (x_reply_count == 0) {
+    boost::asio::post(x_socket.get_executor(), [this] { flush(); });
+  }
+  if (x_reply_count == x_replies.size()) {
+    x_replies.emplace_back();
+  }
+  DnsReply& reply = x_replies[x_reply_count++];
+  reply.from = from;
+  reply.to = to;
+  reply.message.assign(answer.begin(), answer.end());
 }
 
 // UDP: what does not go out at once is lost, and asked for again.
-void DnsListener::reply(const SocketAddress& from, const SocketAddress& to,
-                        dns::BytesView message) {
+void DnsListener::flush() {
+  const std::span<const DnsReply> replies(x_replies.data(), x_reply_count);
   if (x_reply_socket) {
-    x_reply_socket->send(from, to, message);
-  } else {
-    reply_from_here(from, to, message);
+    x_reply_socket->send(replies);
+  } else if (x_socket.is_open()) {
+    send_replies(x_socket.native_handle(), replies);
   }
-}
-
-void DnsListener::reply_from_here(const SocketAddress& from, const SocketAddress& to,
-                                  dns::BytesView message) {
-  sockaddr_storage storage{};
-  iovec data{const_cast<std::uint8_t*>(message.data()), message.size()};
-  alignas(cmsghdr) unsigned char control[CMSG_SPACE(sizeof(in6_pktinfo))] = {};
-  msghdr header{};
-  header.msg_name = &storage;
-  header.msg_namelen = to.to_sockaddr(storage);
-  header.msg_iov = &data;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  set_source(header, from.ip);
-  ::sendmsg(x_socket.native_handle(), &header, MSG_DONTWAIT);
+  x_reply_count = 0;
+  close_when_idle();
 }
 
 } // namespace weir::session

@@ -17,17 +17,21 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/udp.hpp>
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <unordered_map>
+#include <vector>
 
 namespace weir::session {
 
 // Whose policy judges what this client asks that server.
 using DnsPolicyOf = std::function<std::shared_ptr<DnsPolicy>(ClientAddr, OriginalDst)>;
 
-class DnsListener {
+class DnsListener final : public DnsClient {
 public:
   // The service outlives the listener. Needs CAP_NET_ADMIN and CAP_NET_RAW.
   static Result<std::unique_ptr<DnsListener>> open_transparent(DnsService& service, bool v6,
@@ -43,14 +47,20 @@ public:
   // which is soon: what comes to it until then is lost, and asked again.
   void close();
 
+  void send(const SocketAddress& from, const SocketAddress& to, dns::BytesView answer) override;
+
   [[nodiscard]] int fd() { return x_socket.native_handle(); } // for the BPF map of listeners
   [[nodiscard]] const SocketAddress& local() const { return x_local; }
 
 private:
-  struct Datagram {
-    SocketAddress client;
-    SocketAddress asked; // transparent: the original destination; static: of weir itself
-    dns::BytesView message;
+  // Two queries of one client and server within a moment are judged by one object.
+  struct Parties {
+    IpAddress client;
+    SocketAddress server;
+    bool operator==(const Parties&) const = default;
+  };
+  struct PartiesHash {
+    std::size_t operator()(const Parties& parties) const noexcept;
   };
 
   DnsListener(DnsService& service, UniqueFd fd, SocketAddress local,
@@ -59,13 +69,11 @@ private:
                                                    std::optional<SocketAddress> upstream,
                                                    DnsPolicyOf policy_of);
 
-  void close_when_idle();
   void receive_waiting();
-  void serve(const Datagram& datagram);
-  boost::asio::awaitable<void> finish(std::unique_ptr<DnsService::Ask> ask, SocketAddress from,
-                                      SocketAddress to);
-  void reply(const SocketAddress& from, const SocketAddress& to, dns::BytesView message);
-  void reply_from_here(const SocketAddress& from, const SocketAddress& to, dns::BytesView message);
+  void serve(const SocketAddress& client, const SocketAddress& asked, dns::BytesView message);
+  std::shared_ptr<DnsPolicy> policy_for(ClientAddr client, OriginalDst server);
+  void flush();
+  void close_when_idle();
 
   DnsService& x_service;
   boost::asio::ip::udp::socket x_socket;
@@ -73,7 +81,11 @@ private:
   const std::optional<SocketAddress> x_upstream; // static only
   const DnsPolicyOf x_policy_of;
   std::optional<DnsReplySocket> x_reply_socket; // transparent only
-  std::size_t x_in_flight = 0;
+  std::vector<std::uint8_t> x_buffers;          // of one recvmmsg()
+  std::vector<DnsReply> x_replies;              // that leave together, x_reply_count of them
+  std::size_t x_reply_count = 0;
+  std::unordered_map<Parties, std::shared_ptr<DnsPolicy>, PartiesHash> x_policies;
+  std::chrono::steady_clock::time_point x_policies_since;
   bool x_closing = false;
 };
 

@@ -1,4 +1,5 @@
-// DNS over TCP (RFC 1035 §4.2.2, RFC 7766): one client connection, its queries answered in order.
+// DNS over TCP (RFC 1035 §4.2.2, RFC 7766): one client connection, its queries pipelined and
+// answered in the order in which their answers come.
 #pragma once
 
 #include "proxy/session/dns_service.h"
@@ -11,9 +12,9 @@
 
 namespace weir::session {
 
-// Until the client closes, is idle for too long, or sends what is no query. Queries that wait
-// behind another stay in the kernel's buffer, so that a client cannot make weir hold more than
-// one. Runs in the service's worker's gate; the service outlives it.
+// Until the client closes, is idle for too long, or sends what is no query. A bounded number is in
+// flight; what comes beyond it stays in the kernel's buffer. A client that closes its sending half
+// gets the answers that it waits for. Runs in the service's worker's gate; the service outlives it.
 boost::asio::awaitable<void> serve_dns_tcp(DnsService& service, boost::asio::ip::tcp::socket socket,
                                            DnsFlow flow, std::shared_ptr<DnsPolicy> policy);
 

@@ -1,21 +1,17 @@
-// One question to the server that the client asked, and its answer: over UDP by a socket of its
-// own for each question, so that source port and id are both unpredictable; over TCP by a
-// connection that lives as long as the client's. Knows neither policy nor learning.
+// What a question to a server is, and who carries it there: UDP (dns_udp_upstream.h, one a worker)
+// or TCP (dns_tcp_upstream.h, one a client's connection). Knows neither policy nor learning.
 //
-// Used on one worker's thread; a coroutine here ends when its deadline passes or its gate closes.
+// Used on one worker's thread. Nothing here waits: the service withdraws what takes too long.
 #pragma once
 
 #include "proxy/base/ip.h"
-#include "proxy/base/metrics.h"
+#include "proxy/base/result.h"
+#include "proxy/base/unique_fd.h"
 #include "proxy/dns/message.h"
-#include "proxy/runtime/gate.h"
 
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/ip/tcp.hpp>
-
+#include <array>
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string_view>
 
@@ -30,49 +26,55 @@ struct DnsFlow {
   bool transparent = false;
 };
 
-// Views of what the caller keeps until the answer is there.
-struct UpstreamQuery {
-  const DnsFlow& flow;
-  dns::BytesView message; // with `id` in it
-  const dns::Question& question;
-  std::uint16_t id;
-  std::chrono::steady_clock::time_point deadline;
-  WorkerMetrics& metrics;
-  const runtime::Gate& gate; // whose coroutine this is
-};
-
 inline constexpr std::string_view kUpstreamTimeout = "upstream-timeout";
 inline constexpr std::string_view kUpstreamUnreachable = "upstream-unreachable";
 inline constexpr std::string_view kUpstreamClosed = "upstream-closed";
-inline constexpr std::string_view kStopped = "stopped"; // the worker's gate was closed
 
-struct UpstreamAnswer {
-  std::string_view failure; // one of the above; empty: `message` is the answer, id as sent
-  dns::Bytes message;
+// One question on its way. Its owner outlives the carrying or withdraws it.
+class DnsQuestion {
+public:
+  DnsQuestion(const DnsFlow& asking, dns::BytesView bytes)
+      : flow(asking), message(bytes.begin(), bytes.end()) {}
+  virtual ~DnsQuestion() = default;
+  DnsQuestion(const DnsQuestion&) = delete;
+  DnsQuestion& operator=(const DnsQuestion&) = delete;
+
+  // The answer, matched, with upstream_id in it; the bytes are free to be changed. The question
+  // may be gone when this returns.
+  virtual void answered(std::span<std::uint8_t> answer) = 0;
+  virtual void failed(std::string_view why) = 0; // one of the above; may be gone likewise
+
+  const DnsFlow flow;
+  dns::Bytes message; // what is sent; the carrier writes the id
+  dns::Query query;   // of the message, with the client's id
+
+  // The carrier's own.
+  std::uint16_t upstream_id = 0;
+  void* carried_by = nullptr; // null: by nobody
+  bool asked_again = false;
 };
 
-// A datagram from another address, with another id or to another question is counted and waited
-// past. scratch: kMaxMessage bytes, free for use whenever nothing else on the thread runs.
-boost::asio::awaitable<UpstreamAnswer> ask_over_udp(UpstreamQuery query,
-                                                    std::span<std::uint8_t> scratch);
-
-// Owned by a client's TCP session; one question at a time.
-class DnsTcpUpstream {
+class DnsUpstream {
 public:
-  DnsTcpUpstream();
-  ~DnsTcpUpstream();
-  DnsTcpUpstream(const DnsTcpUpstream&) = delete;
-  DnsTcpUpstream& operator=(const DnsTcpUpstream&) = delete;
+  virtual ~DnsUpstream() = default;
+  // Fails later or, by a false return, at once: kUpstreamUnreachable.
+  virtual bool ask(DnsQuestion& question) = 0;
+  // Forgets the question; too late an answer to it goes nowhere. timed_out: nobody answered.
+  virtual void withdraw(DnsQuestion& question, bool timed_out) = 0;
+};
 
-  // A server may close a connection that waited for the next question (RFC 7766 §6.2.3): then it
-  // is asked once more over a new one.
-  boost::asio::awaitable<UpstreamAnswer> ask(UpstreamQuery query);
+// Ids that cannot be guessed from those before them: from the kernel's generator, many at a time.
+class DnsIds {
+public:
+  std::uint16_t next();
 
 private:
-  struct Connection;
-  boost::asio::awaitable<UpstreamAnswer> ask_once(UpstreamQuery query);
-
-  std::shared_ptr<Connection> x_connection;
+  std::array<std::uint16_t, 256> x_random{};
+  std::size_t x_left = 0;
 };
+
+// A socket for the flow, towards its server, not connected yet: of type SOCK_DGRAM bound to a port
+// of the kernel's choice, of type SOCK_STREAM with the port left open.
+[[nodiscard]] Result<UniqueFd> open_upstream_socket(const DnsFlow& flow, int type);
 
 } // namespace weir::session

@@ -1,5 +1,8 @@
 #include "proxy/session/http2_session.h"
 
+#include "proxy/net/linger.h"
+#include "proxy/session/connect_failure.h"
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/error.hpp>
@@ -16,10 +19,6 @@ namespace {
 constexpr std::size_t kEnough = 64 * 1024;
 constexpr std::chrono::milliseconds kBusyTick{250};
 constexpr std::chrono::milliseconds kIdleTick{1000};
-// After the last word, so long and so much is read before closing: with bytes unread the kernel
-// would reset the connection, and the client could lose the GOAWAY that says why.
-constexpr std::chrono::seconds kLingerTime{1};
-constexpr std::size_t kLingerBytes = 256 * 1024;
 
 std::span<const std::uint8_t> bytes_of(const char* data, std::size_t size) {
   return {reinterpret_cast<const std::uint8_t*>(data), size};
@@ -27,15 +26,19 @@ std::span<const std::uint8_t> bytes_of(const char* data, std::size_t size) {
 
 } // namespace
 
-Http2Bridge::Options http2_options(const config::Http& config) {
+Http2Bridge::Options http2_options(const config::Http& http, const config::Http2& http2) {
   Http2Bridge::Options options;
-  options.limits.max_head = config.max_head;
-  options.limits.max_target = config.max_target;
-  options.limits.max_fields = config.max_headers;
-  options.limits.head_timeout = config.head_timeout;
-  options.limits.idle_timeout = config.idle_timeout;
-  options.limits.stall_timeout = config.idle_timeout;
-  options.handshake_timeout = config.connect_timeout;
+  options.limits.max_head = http.max_head;
+  options.limits.max_target = http.max_target;
+  options.limits.max_fields = http.max_headers;
+  options.limits.head_timeout = http.head_timeout;
+  options.limits.idle_timeout = http.idle_timeout;
+  options.limits.stall_timeout = http.idle_timeout;
+  options.handshake_timeout = http.connect_timeout;
+  options.limits.max_streams = http2.max_streams;
+  options.limits.stream_window = static_cast<std::int32_t>(http2.stream_window);
+  options.limits.connection_window = static_cast<std::int32_t>(http2.connection_window);
+  options.limits.write_timeout = http2.write_timeout;
   return options;
 }
 
@@ -52,6 +55,7 @@ Http2Session::Http2Session(HttpService& service, const Http2Bridge::Options& opt
       x_client_event(context, std::chrono::steady_clock::time_point::max()),
       x_children_gone(context, std::chrono::steady_clock::time_point::max()), x_gate(context) {
   x_client.stream = std::move(client);
+  x_connector->will_speak(net::Connector::Application::kHttp2);
 }
 
 Http2Session::~Http2Session() = default;
@@ -76,8 +80,10 @@ asio::awaitable<void> Http2Session::serve(std::unique_ptr<Http2Session> session)
     self.close_upstream(pipe);
   }
   if (orderly) {
-    self.expire_after(kLingerTime);
-    co_await self.linger();
+    self.expire_after(net::kLingerTime);
+    const runtime::BufferPool::Block block = self.x_service.pool.acquire();
+    co_await net::linger_close(*self.x_client.stream,
+                               {block.get(), self.x_service.pool.block_size()}, self.x_lingered);
   } else if (left_quietly) {
     self.x_client.stream->close();
   } else {
@@ -130,21 +136,6 @@ bool Http2Session::client_done() const {
   return !x_client.broken && x_bridge.finished() && x_client.sent == x_client.out.size();
 }
 
-asio::awaitable<void> Http2Session::linger() {
-  net::Stream& stream = *x_client.stream;
-  stream.shutdown_write();
-  const runtime::BufferPool::Block block = x_service.pool.acquire();
-  for (std::size_t seen = 0; seen < kLingerBytes;) {
-    const net::IoResult read =
-        co_await stream.read_some({block.get(), x_service.pool.block_size()});
-    if (read.error) {
-      break;
-    }
-    seen += read.bytes;
-  }
-  stream.close();
-}
-
 void Http2Session::dial(Http2Upstream& upstream) {
   UpstreamPipe& pipe = x_upstreams.emplace_back(x_context, upstream);
   x_gate.spawn(run_upstream(*this, pipe));
@@ -163,12 +154,8 @@ asio::awaitable<void> Http2Session::run_upstream(Http2Session& session, Upstream
       metrics.upstream_connect_failures.add();
     }
     if (!pipe.closed) {
-      const bool late = connected.error == asio::error::timed_out;
-      const bool refused = connected.error == asio::error::connection_refused;
-      session.x_bridge.upstream_lost(pipe.upstream, late ? 504 : 503,
-                                     late      ? "upstream-connect-timeout"
-                                     : refused ? "upstream-refused"
-                                               : "upstream-unreachable");
+      const ConnectFailure failure = connect_failure(connected.error);
+      session.x_bridge.upstream_lost(pipe.upstream, failure.status, failure.reason);
     }
     session.pump();
     co_return;
@@ -321,7 +308,8 @@ void Http2Session::sweep_upstreams() {
 
 void Http2Session::on_deadline() {
   if (x_ended) {
-    x_client.stream->cancel(); // has lingered long enough
+    x_lingered = true; // long enough
+    x_client.stream->cancel();
     return;
   }
   const auto now = x_service.watchdog.now();

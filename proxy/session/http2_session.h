@@ -25,7 +25,7 @@
 namespace weir::session {
 
 // The bounds of a connection, from what the configuration says of HTTP.
-Http2Bridge::Options http2_options(const config::Http& config);
+Http2Bridge::Options http2_options(const config::Http& http, const config::Http2& http2);
 
 class Http2Session final : private runtime::Deadline,
                            private runtime::Drainable,
@@ -70,7 +70,6 @@ private:
   void on_drain() override;
 
   boost::asio::awaitable<void> read_client();
-  boost::asio::awaitable<void> linger();
   [[nodiscard]] bool client_done() const; // everything has been said, and has left
   static boost::asio::awaitable<void> run_upstream(Http2Session& session, UpstreamPipe& pipe);
   static boost::asio::awaitable<void> write_blocked(Http2Session& session, Pipe& pipe);
@@ -93,6 +92,7 @@ private:
   bool x_pumping = false;
   bool x_again = false; // pump() was asked for from within itself
   bool x_ended = false;
+  bool x_lingered = false;                  // after the end, for as long as it may
   bool x_client_left = false;               // by an orderly end of its connection
   boost::asio::steady_timer x_client_event; // cancelled when there may be a reason to end
   boost::asio::steady_timer x_children_gone;

@@ -2,7 +2,9 @@
 
 #include "proxy/http/ascii.h"
 #include "proxy/http2/frame.h"
+#include "proxy/net/linger.h"
 #include "proxy/net/relay.h"
+#include "proxy/session/connect_failure.h"
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -23,11 +25,6 @@ constexpr std::size_t kBodyRoom = 48 * 1024;
 constexpr std::size_t kMaxHeadOffset = 16 * 1024;
 // 100, 102 and 103 before an answer; a server that sends more is not making sense.
 constexpr unsigned kMaxInterim = 16;
-
-// After weir has said its last word it goes on reading for so long: closing with bytes unread
-// would make the kernel reset the connection, and the client could lose the answer by it.
-constexpr std::chrono::seconds kLingerTime{1};
-constexpr std::size_t kLingerBytes = 256 * 1024;
 
 std::size_t block_size(const config::Http& config) {
   constexpr std::size_t kPage = 4096;
@@ -379,13 +376,8 @@ asio::awaitable<bool> HttpSession::connect_upstream() {
   net::Connector::Connected connected = co_await x_connector->connect();
   if (connected.error) {
     x_service.metrics.upstream_connect_failures.add();
-    if (connected.error == asio::error::timed_out) {
-      fail(504, "upstream-connect-timeout");
-    } else if (connected.error == asio::error::connection_refused) {
-      fail(503, "upstream-refused");
-    } else {
-      fail(503, "upstream-unreachable");
-    }
+    const ConnectFailure failure = connect_failure(connected.error);
+    fail(failure.status, failure.reason);
     co_return false;
   }
   x_service.metrics.upstream_connections_opened.add();
@@ -684,17 +676,9 @@ asio::awaitable<void> HttpSession::tunnel() {
 }
 
 asio::awaitable<void> HttpSession::linger_close() {
-  x_client->shutdown_write();
-  enter(Phase::kClosing, kLingerTime);
-  for (std::size_t left = kLingerBytes; left > 0;) {
-    const net::IoResult read =
-        co_await x_client->read_some({x_in.block.get(), x_service.pool.block_size()});
-    if (read.error || x_timed_out) {
-      break;
-    }
-    left -= std::min(left, read.bytes);
-  }
-  x_client->close();
+  enter(Phase::kClosing, net::kLingerTime);
+  co_await net::linger_close(*x_client, {x_in.block.get(), x_service.pool.block_size()},
+                             x_timed_out);
 }
 
 void HttpSession::record() {

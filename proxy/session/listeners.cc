@@ -127,14 +127,21 @@ void TransparentListeners::accept_from(asio::ip::tcp::acceptor& acceptor) {
           x_service.context().worker.metrics().connections_refused.add();
           return;
         }
+        SessionContext& context = x_service.context();
+        // Policy speaks of the backend of a service, and it is what is dialled.
+        OriginalDst server = *destination;
+        if (context.redirector != nullptr) {
+          server.value = context.redirector->backend_of(client.value, server.value, IPPROTO_TCP)
+                             .value_or(server.value);
+        }
         TcpFlow flow;
         flow.client = client;
-        flow.destination = *destination;
-        flow.port = destination->value.port;
+        flow.destination = server;
+        flow.port = server.value.port;
+        flow.asked = destination->value;
         flow.transparent = true;
-        SessionContext& context = x_service.context();
-        auto gate = std::make_unique<PolicyGate>(context.worker, context.fqdn_cache, client,
-                                                 *destination, IPPROTO_TCP);
+        auto gate = std::make_unique<PolicyGate>(context.worker, context.fqdn_cache, client, server,
+                                                 IPPROTO_TCP);
         x_service.serve(std::move(socket), flow, std::move(gate), Spoken::kByPolicy);
       }));
 }

@@ -1,7 +1,9 @@
 #include "proxy/session/policy_gate.h"
 
+#include "policy-compiler/runtime/l7_rules.h"
 #include "proxy/base/check.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -58,6 +60,114 @@ void PolicyGate::refresh() {
     decide_fixed();
   } else {
     decide_transparent();
+  }
+  look_for_tls();
+  if (x_wire) {
+    apply_terms();
+  }
+}
+
+namespace {
+
+bool about_tls(const policy::L7Rules& rules) { return rules.terminating || rules.originating; }
+
+bool is_http(const policy::FlowDecision& decision) {
+  return decision.verdict == Verdict::kRedirect && decision.protocol == L7Protocol::kHttp;
+}
+
+bool is_about_tls(const policy::FlowDecision& decision) {
+  return is_http(decision) &&
+         std::any_of(decision.alternatives.begin(), decision.alternatives.end(),
+                     [](const policy::L7Rules* rules) { return about_tls(*rules); });
+}
+
+} // namespace
+
+void PolicyGate::look_for_tls() {
+  x_asks_for_tls = x_may_terminate = false;
+  if (x_verdict != Verdict::kRedirect) {
+    return;
+  }
+  for (const Side& side : x_sides) {
+    if (!is_about_tls(side.decision)) {
+      continue;
+    }
+    x_asks_for_tls = true;
+    for (const policy::L7Rules* rules : side.decision.alternatives) {
+      x_may_terminate = x_may_terminate || rules->terminating;
+    }
+  }
+}
+
+bool PolicyGate::settle(Wire wire) {
+  x_wire = std::move(wire);
+  apply_terms();
+  return x_terms.has_value() && x_verdict != Verdict::kDeny;
+}
+
+void PolicyGate::apply_terms() {
+  if (x_verdict == Verdict::kDeny) {
+    return;
+  }
+  // The side that decides; the egress policy's is nearer to the client.
+  Side* deciding = nullptr;
+  for (Side& side : x_sides) {
+    if (is_about_tls(side.decision)) {
+      if (deciding != nullptr) {
+        deny_terms(); // two pods' TLS in one pass through the proxy cannot be had
+        return;
+      }
+      deciding = &side;
+    }
+  }
+  TlsTerms terms;
+  if (deciding != nullptr) {
+    auto& alternatives = deciding->decision.alternatives;
+    const auto fits = [&](const policy::L7Rules& rules) {
+      return x_wire->tls ? rules.terminating && (rules.server_names.empty() ||
+                                                 rules.names_server(x_wire->server_name))
+                         : !rules.terminating;
+    };
+    const auto first = std::find_if(alternatives.begin(), alternatives.end(),
+                                    [&](const policy::L7Rules* rules) { return fits(*rules); });
+    if (first == alternatives.end()) {
+      deny_terms();
+      return;
+    }
+    terms = {(*first)->terminating, (*first)->originating};
+    std::erase_if(alternatives, [&](const policy::L7Rules* rules) {
+      return !fits(*rules) || rules->terminating != terms.terminating ||
+             rules->originating != terms.originating;
+    });
+  }
+  for (const Side& side : x_sides) {
+    if (&side == deciding || !is_http(side.decision)) {
+      continue;
+    }
+    const bool before_tls = deciding != nullptr && side.direction == Direction::kEgress;
+    const bool sees_tls =
+        before_tls || deciding == nullptr ? x_wire->tls : terms.originating.has_value();
+    if (sees_tls) {
+      deny_terms(); // its rules are about requests, and it would be shown none
+      return;
+    }
+  }
+  if (x_terms && *x_terms != terms) {
+    deny_terms(); // what runs cannot be made to run otherwise
+    return;
+  }
+  x_terms = std::move(terms);
+}
+
+void PolicyGate::deny_terms() {
+  x_verdict = Verdict::kDeny;
+  x_protocol = L7Protocol::kNone;
+  for (const Side& side : x_sides) {
+    if (is_http(side.decision)) {
+      x_denying_rule = side.decision.alternatives.empty()
+                           ? side.decision.rule
+                           : side.decision.alternatives.front()->rule;
+    }
   }
 }
 
@@ -190,6 +300,9 @@ L7Decision PolicyGate::judge(Judge&& judge_side) const {
 }
 
 L7Decision PolicyGate::judge_http(const policy::HttpRequest& request) const {
+  if (x_asks_for_tls && !x_wire) {
+    return {false, &x_snapshot->program->rules().front(), "protocol"};
+  }
   return judge([&](const policy::FlowDecision& flow) { return policy::judge_http(flow, request); });
 }
 

@@ -7,11 +7,13 @@
 #pragma once
 
 #include "policy-compiler/runtime/program.h"
+#include "policy-compiler/runtime/tls_context.h"
 #include "proxy/base/ip.h"
 #include "proxy/dns/fqdn_cache.h"
 #include "proxy/runtime/worker.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +26,13 @@ struct FixedFlow {
   std::string endpoint; // namespace/name
   std::string peer;     // namespace/name, an address, or an entity
   std::uint16_t port = 0;
+};
+
+// How TLS is to be ended towards the client and begun towards the server; absent: it is not.
+struct TlsTerms {
+  std::optional<policy::TlsContext> terminating, originating;
+
+  bool operator==(const TlsTerms&) const = default;
 };
 
 class PolicyGate {
@@ -50,6 +59,20 @@ public:
   [[nodiscard]] policy::L7Decision judge_dns(const DnsName& name) const;
   [[nodiscard]] policy::L7Decision judge_sni(std::optional<std::string_view> name) const;
 
+  // HTTP rules that speak of TLS are about the requests inside it (terminatingTLS), or about
+  // requests that travel on inside it (originatingTLS). Where there are such rules, requests are
+  // judged only after the session has said what the client speaks. The first rule that fits that
+  // gives the terms; requests are then judged by the rules of the same terms alone.
+  [[nodiscard]] bool asks_for_tls() const { return x_asks_for_tls; }
+  // Some rule wants to look inside the client's TLS.
+  [[nodiscard]] bool may_terminate() const { return x_may_terminate; }
+  // Once. False: no rule fits. Later snapshots must give the same terms, or the flow is denied.
+  bool client_speaks_plain() { return settle({}); }
+  bool client_speaks_tls(std::optional<std::string> server_name) {
+    return settle({true, std::move(server_name)});
+  }
+  [[nodiscard]] const TlsTerms& tls_terms() const { return *x_terms; } // after true
+
   // Pods at either end by the current snapshot; null when there is none. For logs and for the
   // upstream's source address.
   [[nodiscard]] const endpoint::Endpoint* source() const { return x_source; }
@@ -72,6 +95,15 @@ private:
   void add_side(policy::EndpointId endpoint, const policy::Flow& flow);
   void deny_unknown();
 
+  struct Wire { // what the client speaks
+    bool tls = false;
+    std::optional<std::string> server_name;
+  };
+  bool settle(Wire wire);
+  void look_for_tls();
+  void apply_terms();
+  void deny_terms();
+
   template <typename Judge>
   policy::L7Decision judge(Judge&& judge_side) const;
 
@@ -90,6 +122,10 @@ private:
   const endpoint::Endpoint* x_source = nullptr;
   const endpoint::Endpoint* x_destination = nullptr;
   const policy::EndpointPolicy* x_egress_policy = nullptr;
+
+  bool x_asks_for_tls = false, x_may_terminate = false;
+  std::optional<Wire> x_wire;
+  std::optional<TlsTerms> x_terms;
 };
 
 } // namespace weir::session

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace weir::net {
@@ -25,8 +26,10 @@ namespace weir::session {
 class HttpJudge;
 struct TcpFlow {
   ClientAddr client;
-  OriginalDst destination;  // static listener: the fixed upstream
-  std::uint16_t port = 0;   // destination port as policy sees it
+  OriginalDst destination; // static listener: the fixed upstream
+  std::uint16_t port = 0;  // destination port as policy sees it
+  // Whom the client believes to talk to, where that is not `destination`: a service.
+  std::optional<SocketAddress> asked;
   bool transparent = false; // the upstream sees the client's own address
 };
 
@@ -43,6 +46,13 @@ struct TcpHandlers {
                                              boost::asio::ip::tcp::socket socket,
                                              std::unique_ptr<PolicyGate> gate, TcpFlow flow)>
       tls;
+  // HTTP inside TLS (tls_intercept.h). The gate's verdict is kRedirect with kHttp, and it asks for
+  // TLS.
+  std::function<boost::asio::awaitable<void>(SessionContext& context, HttpService& http,
+                                             boost::asio::ip::tcp::socket socket,
+                                             std::unique_ptr<PolicyGate> gate, TcpFlow flow,
+                                             bool answer_denied_flows, std::string default_host)>
+      intercept;
   Http2Handler http2;
 };
 

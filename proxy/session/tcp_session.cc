@@ -103,10 +103,22 @@ asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket
     }
     break;
   case Way::kHttp:
+    if (gate->asks_for_tls()) {
+      if (service.x_handlers.intercept) {
+        co_await service.x_handlers.intercept(service.x_context, service.x_http, std::move(socket),
+                                              std::move(gate), flow, spoken == Spoken::kHttp,
+                                              default_host(flow.destination.value));
+      } else {
+        service.refuse(std::move(socket), flow, *gate, "protocol");
+      }
+      break;
+    }
+    // Rules about TLS that come later find what this connection is.
+    gate->client_speaks_plain();
     co_await HttpSession::serve(std::make_unique<HttpSession>(
         service.x_http, std::make_unique<net::SocketStream>(std::move(socket)),
         std::make_unique<GateJudge>(std::move(gate), flow, spoken == Spoken::kHttp),
-        service.connector_for(flow), default_host(flow.destination.value)));
+        service.connector_for(flow), default_host(flow.asked.value_or(flow.destination.value))));
     break;
   case Way::kDns:
     if (service.x_handlers.dns) {

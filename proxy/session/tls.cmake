@@ -5,5 +5,5 @@ weir_library(weir_tls_session
 
 # The same behind a PolicyGate, for sockets that a listener accepted.
 weir_library(weir_tls_handler
-  SOURCES tls_gate_judge.cc tls_handler.cc
-  DEPS weir_tls_session weir_session)
+  SOURCES tls_connector.cc tls_contexts.cc tls_gate_judge.cc tls_handler.cc tls_intercept.cc
+  DEPS weir_tls_session weir_session OpenSSL::SSL)

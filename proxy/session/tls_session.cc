@@ -1,5 +1,6 @@
 #include "proxy/session/tls_session.h"
 
+#include "proxy/net/linger.h"
 #include "proxy/net/relay.h"
 #include "proxy/tls/server_hello.h"
 
@@ -13,11 +14,6 @@ namespace weir::session {
 namespace asio = boost::asio;
 
 namespace {
-
-// A client that was sent an alert gets this long, and may send this much, before the connection is
-// closed: closing over unread bytes would reset it and could lose the alert.
-constexpr std::chrono::seconds kLingerTime{1};
-constexpr std::size_t kLingerBytes = 256 * 1024;
 
 constexpr std::size_t kBlock = 64 * 1024; // of one read
 
@@ -267,20 +263,16 @@ asio::awaitable<void> TlsSession::end_with_alert(tls::Alert alert) {
   }
   x_admitted = false;
   x_lingering = true;
-  expire_after(kLingerTime);
+  expire_after(net::kLingerTime);
   const auto record = tls::alert_record(alert);
   if (co_await write(*x_client, record, x_bytes_out)) {
-    x_client->shutdown_write();
     const runtime::BufferPool::Block block = x_service.x_pool.acquire();
-    std::size_t dropped = 0;
-    net::IoResult read;
-    while (!read.error && dropped < kLingerBytes) {
-      read = co_await x_client->read_some({block.get(), x_service.x_pool.block_size()});
-      dropped += read.bytes;
-    }
+    co_await net::linger_close(*x_client, {block.get(), x_service.x_pool.block_size()},
+                               x_timed_out);
+  } else {
+    x_client->close();
   }
   never();
-  x_client->close();
 }
 
 bool TlsSession::allowed_now() {

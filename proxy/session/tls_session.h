@@ -43,6 +43,8 @@ struct TlsLimits {
   std::chrono::seconds hello_timeout{10};  // from accept to the end of the hello; also the second's
   std::chrono::seconds answer_timeout{30}; // for the server's first record
   std::chrono::seconds idle_timeout{3600}; // no byte either way
+  // Where weir ends or begins TLS itself: for each side's handshake.
+  std::chrono::seconds handshake_timeout{10};
 };
 
 class TlsSession;

@@ -16,6 +16,7 @@ enum class Alert : std::uint8_t {
   kProtocolVersion = 70,
   kInternalError = 80,
   kUnrecognizedName = 112,
+  kNoApplicationProtocol = 120,
 };
 
 // One record with the alert, fatal.

@@ -25,7 +25,7 @@ namespace weir::tls {
 
 // Post-quantum key shares and resumption tickets make a few KiB; OpenSSL takes 128 KiB.
 inline constexpr std::size_t kMaxClientHello = 64 * 1024; // of the message, its header included
-inline constexpr std::size_t kMaxHelloRecords = 1024;     // it may be cut into
+inline constexpr std::size_t kMaxHelloRecords = 4096;     // it may be cut into
 inline constexpr std::size_t kRecordHeader = 5;
 inline constexpr std::size_t kMaxHeldHello = kMaxClientHello + kMaxHelloRecords * kRecordHeader;
 inline constexpr std::size_t kMaxRecordPayload = 16 * 1024;

@@ -28,6 +28,9 @@
 #define WEIR_MARK_MASK 0xf00u
 #define WEIR_MARK_TO_PROXY 0x200u
 #define WEIR_MARK_FROM_PROXY 0x300u
+/* A packet that weir_from_pod itself sends back to the pod: nobody's policy has a say. Set and
+ * taken away within the kernel. */
+#define WEIR_MARK_TO_SENDER 0x400u
 #define WEIR_ROUTE_TABLE 100
 
 /* Reserved identities, numbered as Cilium numbers them. */
@@ -70,12 +73,14 @@ enum weir_drop {
   WEIR_DROP_NO_PROXY = 5,     /* to be redirected, and no worker listens */
   WEIR_DROP_SPOOFED = 6,      /* source address is not the pod's */
   WEIR_DROP_FRAGMENT = 7,
-  WEIR_DROP_MALFORMED = 8,        /* headers cut short or not understood */
-  WEIR_DROP_EXTENSION = 9,        /* IPv6 extension headers that are not walked */
+  WEIR_DROP_MALFORMED = 8, /* headers cut short or not understood */
+  WEIR_DROP_EXTENSION = 9, /* IPv6 extension headers that are not walked, IPv4 source routes */
   WEIR_DROP_MISSED_REDIRECT = 10, /* reached the pod although it had to go through the proxy */
   WEIR_DROP_UNROUTED_MARK = 11,   /* meant for the proxy but about to leave: the ip rule is gone */
   WEIR_DROP_CT_FULL = 12,
-  WEIR_DROP_TO_NODE_PROXY = 13, /* a pod addressing weir's own listeners */
+  WEIR_DROP_TO_LOOPBACK = 13, /* a pod addressing the node's loopback, where weir listens */
+  WEIR_DROP_NO_BACKEND = 14,  /* the service has none: refused with RST or ICMP where possible */
+  WEIR_DROP_PORT_IN_USE = 15, /* the pod has a flow from that port to each backend tried */
   WEIR_DROP_MAX = 32,
 };
 
@@ -211,6 +216,86 @@ WEIR_ASSERT_LAYOUT(struct weir_ct_entry, 24);
 
 /* weir_returns (LRU hash, key: struct weir_tuple as the reply will carry it). Value: __u64
  * CLOCK_BOOTTIME. Written when a packet marked WEIR_MARK_FROM_PROXY leaves by any interface. */
+
+/* weir_services (hash). For each address of a service there is also an entry with port and protocol
+ * 0, whose value means nothing: whether an address is a service's is then one look-up. It stays
+ * when the service is gone, as long as there are flows to it. */
+struct weir_service_key {
+  struct weir_addr address;
+  __u16 port_be;
+  __u8 protocol;
+  __u8 pad;
+};
+WEIR_ASSERT_LAYOUT(struct weir_service_key, 20);
+
+struct weir_service {
+  __u32 id; /* of address, port and protocol, as long as these are a service's */
+  /* Its backends: elements 0 … backends-1 of the set in weir_backends, each in weir_members too. A
+   * set never changes; other backends are another set. */
+  __u32 set;
+  __u32 backends;         /* 0: connections are refused */
+  __u32 affinity_seconds; /* a client keeps its backend for as long after its last flow; 0: not */
+  __u32 flags;            /* WEIR_SERVICE_* */
+};
+WEIR_ASSERT_LAYOUT(struct weir_service, 20);
+#define WEIR_SERVICE_GUARDED 1u /* leads to a pod of this node whose ingress is enforced */
+
+struct weir_backend_key {
+  __u32 set;
+  __u32 index;
+};
+WEIR_ASSERT_LAYOUT(struct weir_backend_key, 8);
+
+struct weir_backend {
+  struct weir_addr address;
+  __u16 port_be;
+  __u8 pad[2];
+};
+WEIR_ASSERT_LAYOUT(struct weir_backend, 20);
+
+/* weir_members (hash). Value: __u32, unused. */
+struct weir_member_key {
+  __u32 set;
+  struct weir_backend backend;
+};
+WEIR_ASSERT_LAYOUT(struct weir_member_key, 24);
+
+/* weir_affinity (LRU hash). */
+struct weir_affinity_key {
+  __u32 service;
+  struct weir_addr client;
+};
+WEIR_ASSERT_LAYOUT(struct weir_affinity_key, 20);
+
+struct weir_affinity_entry {
+  __u64 last_seen_ns; /* CLOCK_BOOTTIME */
+  struct weir_backend backend;
+  __u8 pad[4];
+};
+WEIR_ASSERT_LAYOUT(struct weir_affinity_entry, 32);
+
+/* weir_translations (LRU hash): two entries a flow of a pod to a service. */
+enum weir_translation_kind {
+  WEIR_TO_BACKEND = 0,   /* key: as the pod sends it. Value: the backend */
+  WEIR_FROM_BACKEND = 1, /* key: as the backend answers. Value: the service */
+  WEIR_FROM_SELF = 2,    /* key: as the pod answers itself, whom it knows by the service's address
+                          * and its own source port. Value: the service */
+};
+struct weir_translation_key {
+  struct weir_tuple tuple;
+  __u32 kind;
+};
+WEIR_ASSERT_LAYOUT(struct weir_translation_key, 44);
+
+struct weir_translation {
+  __u64 last_seen_ns; /* CLOCK_BOOTTIME, about once a second */
+  struct weir_backend other;
+  __u32 set;     /* TO_BACKEND: the one it was chosen from */
+  __u32 service; /* TO_BACKEND: its id */
+  __u8 flags;    /* WEIR_CT_REPLIED, WEIR_CT_CLOSING */
+  __u8 pad[3];
+};
+WEIR_ASSERT_LAYOUT(struct weir_translation, 40);
 
 /* weir_listeners (sockmap): index = weir_listener_index(). */
 #define WEIR_MAX_WORKERS 64

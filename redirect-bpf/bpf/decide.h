@@ -56,6 +56,18 @@ WEIR_PURE bool weir_is_link_scope(const struct weir_addr *address)
 	       (address->bytes[0] == 0xff && (address->bytes[1] & 0x0f) == 0x02);
 }
 
+/* 127.0.0.0/8 and ::1. With route_localnet, which kube-proxy sets, the node would take these from
+ * anybody. */
+WEIR_PURE bool weir_is_loopback(const struct weir_addr *address)
+{
+	if (weir_is_v4(address))
+		return address->bytes[12] == 127;
+	for (int i = 0; i < 15; i++)
+		if (address->bytes[i])
+			return false;
+	return address->bytes[15] == 1;
+}
+
 /* Through a pointer, because a returned struct of this size cannot pass between BPF functions. */
 WEIR_PURE void weir_reverse(const struct weir_tuple *tuple, struct weir_tuple *reversed)
 {
@@ -299,6 +311,33 @@ WEIR_PURE __u8 weir_redirect_step(__u8 protocol, bool opens, __u8 flags)
 	return !opens && (flags & WEIR_CT_SETTLED) ? WEIR_STEP_MARK : WEIR_STEP_LOOK_UP;
 }
 
+/* --- services */
+
+enum weir_service_step {
+	WEIR_SERVICE_KEEP = 0,	 /* the backend that the flow has */
+	WEIR_SERVICE_CHOOSE = 1, /* a backend of the present set */
+	WEIR_SERVICE_REFUSE = 2, /* there is none */
+	WEIR_SERVICE_LEAVE = 3,	 /* not translated */
+};
+
+/* What becomes of a packet to a service's address. `known`: its flow has a backend, chosen from
+ * the present set (`same_set`) or still in it (`member`). A running TCP connection stays where it
+ * is even when its backend or service is gone; the end is the server's to say. A datagram's flow
+ * moves on. A packet in the middle of a connection that nobody knows is not ours: it is older than
+ * weir, or forgotten. */
+WEIR_PURE __u8 weir_service_step(__u8 protocol, bool opens, bool known, bool is_service,
+				 bool same_set, bool member, __u32 backends)
+{
+	if (protocol == WEIR_PROTO_TCP && !opens)
+		return known ? WEIR_SERVICE_KEEP : WEIR_SERVICE_LEAVE;
+	if (!is_service)
+		return WEIR_SERVICE_LEAVE;
+	/* A SYN that is sent again must find the backend of the first. */
+	if (known && (same_set || member))
+		return WEIR_SERVICE_KEEP;
+	return backends ? WEIR_SERVICE_CHOOSE : WEIR_SERVICE_REFUSE;
+}
+
 /* --- marks */
 
 WEIR_PURE __u32 weir_mark_of(__u32 mark)
@@ -316,8 +355,10 @@ WEIR_PURE __u32 weir_without_mark(__u32 mark)
 {
 	__u32 ours = weir_mark_of(mark);
 
-	return ours == WEIR_MARK_TO_PROXY || ours == WEIR_MARK_FROM_PROXY ? mark & ~WEIR_MARK_MASK
-									  : mark;
+	return ours == WEIR_MARK_TO_PROXY || ours == WEIR_MARK_FROM_PROXY ||
+		       ours == WEIR_MARK_TO_SENDER
+		   ? mark & ~WEIR_MARK_MASK
+		   : mark;
 }
 
 #endif

@@ -85,6 +85,52 @@ struct {
 	__type(value, __u64);
 } weir_returns SEC(".maps");
 
+/* Writer: user. Reader: weir_from_pod, weir_to_pod, weir_from_net. Clusters have some thousands of
+ * services. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct weir_service_key);
+	__type(value, struct weir_service);
+} weir_services SEC(".maps");
+
+/* Writer: user, sets that no service names yet or any more. Reader: new flows to a service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct weir_backend_key);
+	__type(value, struct weir_backend);
+} weir_backends SEC(".maps");
+
+/* As weir_backends, the other way round. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct weir_member_key);
+	__type(value, __u32);
+} weir_members SEC(".maps");
+
+/* Writer and reader: programs, new flows to services with affinity. LRU: a forgotten client is
+ * given a backend anew. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct weir_affinity_key);
+	__type(value, struct weir_affinity_entry);
+} weir_affinity SEC(".maps");
+
+/* Writer: weir_from_pod. Reader: programs; user asks for the backend of a redirected flow. LRU: a
+ * TCP connection that is forgotten ends, as its packets lead nowhere. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct weir_translation_key);
+	__type(value, struct weir_translation);
+} weir_translations SEC(".maps");
+
 /* Writer: user; the kernel removes a socket that is closed. Reader: redirect. Values are socket
  * cookies when read by user space, hence 8 bytes. */
 struct {

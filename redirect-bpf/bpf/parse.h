@@ -24,11 +24,14 @@
 
 /* Hosts send at most one of each kind (RFC 8200 §4.1); more is no honest packet. */
 #define WEIR_MAX_EXTENSIONS 6
+#define WEIR_MAX_IPV4_OPTIONS 40 /* bytes, each of which may be one */
 
 struct weir_packet {
+	/* As policy and flows know it: of a packet to a service, the destination is its backend. */
 	struct weir_tuple tuple;
-	__u32 payload;	      /* offset of the transport header from the network header */
-	__u16 policy_port_be; /* what policy rows call the port */
+	struct weir_backend asked; /* the destination on the wire */
+	__u32 payload;		   /* offset of the transport header from the network header */
+	__u16 policy_port_be;	   /* what policy rows call the port */
 	__u8 is_v6;
 	__u8 reason; /* WEIR_DROP_*: why it cannot be judged; NONE when it can */
 	__u8 has_addresses;
@@ -75,6 +78,28 @@ static __always_inline void weir_map_v4(struct weir_addr *to, const __u8 *from)
 	__builtin_memcpy(to->bytes + 12, from, 4);
 }
 
+/* A source route (RFC 791 §3.1: types 131 and 137): the destination is not where it ends up. An
+ * option that is cut short ends the list, as it does for the kernel. */
+static __always_inline bool weir_has_source_route(struct __sk_buff *skb, __u32 at, __u32 end)
+{
+	for (int i = 0; i < WEIR_MAX_IPV4_OPTIONS; i++) {
+		__u8 option[2];
+
+		if (at >= end || !weir_load(skb, at, option, 1) || option[0] == 0)
+			return false;
+		if (option[0] == 131 || option[0] == 137)
+			return true;
+		if (option[0] == 1) {
+			at++;
+			continue;
+		}
+		if (at + 1 >= end || !weir_load(skb, at, option, 2) || option[1] < 2)
+			return false;
+		at += option[1];
+	}
+	return false;
+}
+
 /* Fills addresses, protocol, hop limit; *offset moves to the transport header, *end behind the
  * packet as its header says (0: not said). Returns a WEIR_DROP_* reason. */
 static __always_inline __u8 weir_parse_ipv4(struct __sk_buff *skb, struct weir_packet *packet,
@@ -98,6 +123,9 @@ static __always_inline __u8 weir_parse_ipv4(struct __sk_buff *skb, struct weir_p
 	/* 0 in packets that segmentation offload has made longer than the field can say. */
 	if (header.total_length_be)
 		*end = *offset + bpf_ntohs(header.total_length_be);
+	if (length > sizeof(header) &&
+	    weir_has_source_route(skb, *offset + sizeof(header), *offset + length))
+		return WEIR_DROP_EXTENSION;
 	*offset += length;
 	if (header.fragment_be & bpf_htons(0x3fff)) /* more fragments, or not the first */
 		return WEIR_DROP_FRAGMENT;
@@ -222,6 +250,8 @@ __noinline int weir_parse_at(struct __sk_buff *skb, struct weir_packet *packet, 
 	if (reason == WEIR_DROP_NONE)
 		reason = weir_parse_transport(skb, packet, offset, end, quoted);
 	packet->reason = reason;
+	packet->asked.address = packet->tuple.destination;
+	packet->asked.port_be = packet->tuple.destination_port_be;
 	return reason;
 }
 

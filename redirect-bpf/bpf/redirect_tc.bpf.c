@@ -10,6 +10,10 @@
  * Egress policy is enforced in weir_from_pod, together with the ingress policy of a destination on
  * this node, because that is where both may still redirect. Ingress policy is enforced in
  * weir_to_pod, and in weir_from_net as far as it redirects.
+ *
+ * A packet to a service is judged as one to its backend, and becomes one in weir_from_pod, unless
+ * it is redirected: the proxy is given it as the pod has sent it, and dials the backend itself. The
+ * answer is given the service's address again in weir_to_pod.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -20,6 +24,8 @@
 #include "redirect-bpf/bpf/decide.h"
 #include "redirect-bpf/bpf/maps.h"
 #include "redirect-bpf/bpf/parse.h"
+#include "redirect-bpf/bpf/rewrite.h"
+#include "redirect-bpf/bpf/services.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -299,6 +305,11 @@ __noinline int weir_remember(const struct weir_packet *packet, struct weir_flow 
 		bpf_map_delete_elem(&weir_conntrack, &key);
 		return 0;
 	}
+	if (flow->direction == WEIR_EGRESS && !flow->established && !weir_is_translated(packet) &&
+	    weir_takes_service_port(&packet->tuple, flow->now)) {
+		weir_deny(flow, WEIR_DROP_PORT_IN_USE, flow->direction);
+		return 0;
+	}
 	entry.last_seen_ns = flow->now;
 	entry.revision = flow->revision;
 	entry.rule = flow->rule;
@@ -346,16 +357,16 @@ __noinline int weir_has_socket(struct __sk_buff *skb, const struct weir_packet *
 		return 0;
 	if (packet->is_v6) {
 		__builtin_memcpy(tuple.ipv6.saddr, packet->tuple.source.bytes, 16);
-		__builtin_memcpy(tuple.ipv6.daddr, packet->tuple.destination.bytes, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, packet->asked.address.bytes, 16);
 		tuple.ipv6.sport = packet->tuple.source_port_be;
-		tuple.ipv6.dport = packet->tuple.destination_port_be;
+		tuple.ipv6.dport = packet->asked.port_be;
 		socket =
 		    bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	} else {
 		__builtin_memcpy(&tuple.ipv4.saddr, packet->tuple.source.bytes + 12, 4);
-		__builtin_memcpy(&tuple.ipv4.daddr, packet->tuple.destination.bytes + 12, 4);
+		__builtin_memcpy(&tuple.ipv4.daddr, packet->asked.address.bytes + 12, 4);
 		tuple.ipv4.sport = packet->tuple.source_port_be;
-		tuple.ipv4.dport = packet->tuple.destination_port_be;
+		tuple.ipv4.dport = packet->asked.port_be;
 		socket =
 		    bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	}
@@ -499,7 +510,8 @@ static __always_inline int weir_drop_flow(const struct weir_packet *packet,
 					  const struct weir_flow *flow)
 {
 	/* Policy's own reasons were reported when it was asked. */
-	if (flow->reason == WEIR_DROP_MISSED_REDIRECT || flow->reason == WEIR_DROP_CT_FULL)
+	if (flow->reason == WEIR_DROP_MISSED_REDIRECT || flow->reason == WEIR_DROP_CT_FULL ||
+	    flow->reason == WEIR_DROP_PORT_IN_USE)
 		return weir_drop_packet(packet, flow->endpoint, flow->reason,
 					flow->reason_direction);
 	weir_count_drop(flow->reason, flow->reason_direction);
@@ -571,6 +583,70 @@ static __always_inline void weir_begin(struct weir_flow *flow, const struct weir
 	flow->reason_direction = direction;
 }
 
+/* A pod that is its own backend: it sees the service's address as its client's. */
+__noinline int weir_to_self(struct __sk_buff *skb, const struct weir_packet *packet)
+{
+	struct weir_backend from = {}, to = {};
+
+	if (!packet)
+		return WEIR_SHOT;
+	to.address = packet->tuple.destination;
+	to.port_be = packet->tuple.destination_port_be;
+	if (!weir_rewrite(skb, packet, &packet->asked, &to, WEIR_SIDE_DESTINATION))
+		return WEIR_SHOT;
+	from.address = packet->tuple.source;
+	from.port_be = packet->tuple.source_port_be;
+	to.address = packet->asked.address;
+	to.port_be = from.port_be;
+	if (!weir_rewrite(skb, packet, &from, &to, WEIR_SIDE_SOURCE))
+		return WEIR_SHOT;
+	return weir_send_back(skb);
+}
+
+/* And its answer: from the service, to itself. */
+__noinline int weir_from_self(struct __sk_buff *skb, const struct weir_packet *packet,
+			      const struct weir_backend *service)
+{
+	struct weir_backend from = {}, to = {};
+
+	if (!packet || !service)
+		return WEIR_SHOT;
+	from.address = packet->tuple.source;
+	from.port_be = packet->tuple.source_port_be;
+	if (!weir_rewrite(skb, packet, &from, service, WEIR_SIDE_SOURCE))
+		return WEIR_SHOT;
+	to.address = packet->tuple.source;
+	to.port_be = packet->asked.port_be;
+	if (!weir_rewrite(skb, packet, &packet->asked, &to, WEIR_SIDE_DESTINATION))
+		return WEIR_SHOT;
+	return weir_send_back(skb);
+}
+
+/* Says no at once: RST or "port unreachable". */
+static __always_inline int weir_refuse(struct __sk_buff *skb, const struct weir_packet *packet,
+				       __u32 endpoint)
+{
+	bool made;
+
+	weir_drop_packet(packet, endpoint, WEIR_DROP_NO_BACKEND, WEIR_EGRESS);
+	if (packet->tuple.protocol == WEIR_PROTO_TCP)
+		made = weir_make_reset(skb, packet);
+	else
+		made = packet->is_v6 ? weir_make_unreachable_v6(skb, packet)
+				     : weir_make_unreachable_v4(skb, packet);
+	return made ? weir_send_back(skb) : WEIR_SHOT;
+}
+
+/* What weir_from_pod lets go on: to the backend, where it goes to a service. */
+static __always_inline int weir_go_on(struct __sk_buff *skb, const struct weir_packet *packet,
+				      const struct weir_choice *choice)
+{
+	if (weir_is_translated(packet) &&
+	    !weir_rewrite(skb, packet, &packet->asked, &choice->backend, WEIR_SIDE_DESTINATION))
+		return WEIR_SHOT;
+	return WEIR_NEXT;
+}
+
 SEC("tcx/ingress")
 int weir_from_pod(struct __sk_buff *skb)
 {
@@ -578,6 +654,7 @@ int weir_from_pod(struct __sk_buff *skb)
 	__u32 slot = weir_slot(config.revision);
 	struct weir_endpoint *self, *other;
 	struct weir_packet packet;
+	struct weir_choice choice;
 	struct weir_flow flow;
 	__u32 mark = weir_without_mark(skb->mark);
 	__u16 guarded;
@@ -599,14 +676,51 @@ int weir_from_pod(struct __sk_buff *skb)
 	weir_begin(&flow, &packet, self, config.revision, WEIR_EGRESS);
 	if (flow.flags & WEIR_ENDPOINT_HELD)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_EGRESS);
+	if (weir_is_loopback(&packet.tuple.destination))
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_TO_LOOPBACK, WEIR_EGRESS);
 	if (weir_answers_proxy(skb, &packet, 1))
 		return weir_answered(skb);
 
-	other = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);
-	guarded = other ? other->flags[slot & 1] & WEIR_GUARDED : 0;
-	if (!(flow.flags & WEIR_ENFORCED) && !guarded) {
+	__builtin_memset(&choice, 0, sizeof(choice));
+	choice.now = flow.now;
+	choice.endpoint = flow.endpoint;
+	weir_find_backend(&packet, &choice);
+	if (choice.step == WEIR_SERVICE_ANSWER_SELF) {
+		weir_count(WEIR_COUNT_ALLOWED);
+		return weir_from_self(skb, &packet, &choice.backend);
+	}
+	/* The cluster's own translation serves pods that no policy concerns, also while no weir is
+	 * there to hear of backends that come and go. */
+	if (choice.step != WEIR_SERVICE_LEAVE && choice.step != WEIR_SERVICE_KEEP &&
+	    !(flow.flags & WEIR_ENFORCED) && !(choice.service.flags & WEIR_SERVICE_GUARDED)) {
 		weir_count(WEIR_COUNT_UNTOUCHED);
 		return WEIR_NEXT;
+	}
+	if (choice.step == WEIR_SERVICE_REFUSE)
+		return weir_refuse(skb, &packet, flow.endpoint);
+	if (choice.step == WEIR_SERVICE_PORT_IN_USE)
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_PORT_IN_USE, WEIR_EGRESS);
+	if (choice.step != WEIR_SERVICE_LEAVE) {
+		packet.tuple.destination = choice.backend.address;
+		packet.tuple.destination_port_be = choice.backend.port_be;
+		packet.policy_port_be = choice.backend.port_be;
+		flow.policy_port_be = choice.backend.port_be;
+		/* No policy has a say in what a pod says to itself: most of it is never seen. */
+		if (weir_same_address(&packet.tuple.source, &packet.tuple.destination)) {
+			if (choice.step == WEIR_SERVICE_CHOOSE &&
+			    !weir_keep_backend(&packet, &choice))
+				return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_CT_FULL,
+							WEIR_EGRESS);
+			weir_count(WEIR_COUNT_ALLOWED);
+			return weir_to_self(skb, &packet);
+		}
+	}
+
+	other = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);
+	guarded = other ? other->flags[slot & 1] & WEIR_GUARDED : 0;
+	if (!(flow.flags & WEIR_ENFORCED) && !guarded && choice.step != WEIR_SERVICE_CHOOSE) {
+		weir_count(WEIR_COUNT_UNTOUCHED);
+		return weir_go_on(skb, &packet, &choice);
 	}
 	if (packet.reason) {
 		if ((flow.flags & WEIR_ENDPOINT_EGRESS_ENFORCED) || guarded)
@@ -626,9 +740,12 @@ int weir_from_pod(struct __sk_buff *skb)
 	}
 
 	weir_track(&packet, &flow, true);
+	if (flow.verdict != WEIR_DENY && choice.step == WEIR_SERVICE_CHOOSE &&
+	    !weir_keep_backend(&packet, &choice))
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_CT_FULL, WEIR_EGRESS);
 	if (flow.verdict == WEIR_ALLOW) {
 		weir_count(WEIR_COUNT_ALLOWED);
-		return WEIR_NEXT;
+		return weir_go_on(skb, &packet, &choice);
 	}
 	if (flow.verdict != WEIR_REDIRECT)
 		return weir_drop_flow(&packet, &flow);
@@ -660,21 +777,83 @@ static __always_inline bool weir_leaves_by_mark(struct __sk_buff *skb,
 	return false;
 }
 
+/* An ICMP error about a flow to a service: the pod knows the service only. */
+__noinline int weir_name_service_in_error(struct __sk_buff *skb, const struct weir_packet *packet,
+					  __u64 now)
+{
+	struct weir_translation_key key = {};
+	struct weir_translation *known;
+	struct weir_packet quoted;
+	struct weir_backend service;
+
+	if (!packet || !weir_parse_quoted(skb, packet, &quoted))
+		return 0;
+	if (quoted.tuple.protocol != WEIR_PROTO_TCP && quoted.tuple.protocol != WEIR_PROTO_UDP)
+		return 1;
+	key.kind = WEIR_FROM_BACKEND;
+	weir_reverse(&quoted.tuple, &key.tuple);
+	known = weir_find_translation(&key, now);
+	if (!known)
+		return 1;
+	service = known->other;
+	return weir_rewrite_quoted(skb, packet, &quoted, &service);
+}
+
+/* The verdict of weir_to_pod on an IP packet. */
+static __always_inline int weir_deliver(struct __sk_buff *skb, struct weir_packet *packet,
+					const struct weir_endpoint *self, __u32 revision)
+{
+	struct weir_flow flow;
+
+	weir_begin(&flow, packet, self, revision, WEIR_INGRESS);
+	if (flow.flags & WEIR_ENDPOINT_HELD)
+		return weir_drop_packet(packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
+	if (!(flow.flags & WEIR_ENFORCED)) {
+		weir_count(WEIR_COUNT_UNTOUCHED);
+		return WEIR_NEXT;
+	}
+	if (packet->reason) {
+		if (flow.flags & WEIR_ENDPOINT_INGRESS_ENFORCED)
+			return weir_drop_packet(packet, flow.endpoint, packet->reason,
+						WEIR_INGRESS);
+		weir_count(WEIR_COUNT_ALLOWED);
+		return WEIR_NEXT;
+	}
+	if (packet->icmp_role == WEIR_ICMP_ERROR &&
+	    weir_error_verdict(skb, packet, flow.endpoint, WEIR_EGRESS, revision) != WEIR_DENY) {
+		weir_count(WEIR_COUNT_ALLOWED);
+		return WEIR_NEXT;
+	}
+
+	weir_track(packet, &flow, false);
+	if (flow.verdict == WEIR_REDIRECT && !flow.is_reply)
+		weir_deny(&flow, WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS);
+	if (flow.verdict == WEIR_DENY)
+		return weir_drop_flow(packet, &flow);
+	weir_count(WEIR_COUNT_ALLOWED);
+	return WEIR_NEXT;
+}
+
 SEC("tcx/egress")
 int weir_to_pod(struct __sk_buff *skb)
 {
 	struct weir_config config = weir_read_config();
 	__u32 slot = weir_slot(config.revision);
+	struct weir_backend wire = {}, service = {};
 	struct weir_endpoint *self;
 	struct weir_packet packet;
-	struct weir_flow flow;
+	__u64 now;
 	__u8 reason;
-	int action;
+	int action, answer;
 
 	if (!weir_parse(skb, &packet, &reason))
 		return reason ? weir_drop_packet(&packet, 0, reason, WEIR_INGRESS) : WEIR_NEXT;
 	if (weir_leaves_by_mark(skb, &packet, WEIR_INGRESS, &action))
 		return action;
+	if (weir_mark_of(skb->mark) == WEIR_MARK_TO_SENDER) {
+		skb->mark = weir_with_mark(skb->mark, 0);
+		return WEIR_NEXT;
+	}
 	if (packet.reason == WEIR_DROP_MALFORMED)
 		return weir_drop_packet(&packet, 0, packet.reason, WEIR_INGRESS);
 	if (weir_passes_as_neighbour(&packet, slot))
@@ -684,33 +863,19 @@ int weir_to_pod(struct __sk_buff *skb)
 	/* Not an address of this pod: nobody can say which policy it falls under. */
 	if (!self || self->ifindex != skb->ifindex)
 		return weir_drop_packet(&packet, 0, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
-	weir_begin(&flow, &packet, self, config.revision, WEIR_INGRESS);
-	if (flow.flags & WEIR_ENDPOINT_HELD)
-		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
-	if (!(flow.flags & WEIR_ENFORCED)) {
-		weir_count(WEIR_COUNT_UNTOUCHED);
-		return WEIR_NEXT;
-	}
-	if (packet.reason) {
-		if (flow.flags & WEIR_ENDPOINT_INGRESS_ENFORCED)
-			return weir_drop_packet(&packet, flow.endpoint, packet.reason,
-						WEIR_INGRESS);
-		weir_count(WEIR_COUNT_ALLOWED);
-		return WEIR_NEXT;
-	}
-	if (packet.icmp_role == WEIR_ICMP_ERROR &&
-	    weir_error_verdict(skb, &packet, flow.endpoint, WEIR_EGRESS, config.revision) !=
-		WEIR_DENY) {
-		weir_count(WEIR_COUNT_ALLOWED);
-		return WEIR_NEXT;
-	}
-
-	weir_track(&packet, &flow, false);
-	if (flow.verdict == WEIR_REDIRECT && !flow.is_reply)
-		weir_deny(&flow, WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS);
-	if (flow.verdict == WEIR_DENY)
-		return weir_drop_flow(&packet, &flow);
-	weir_count(WEIR_COUNT_ALLOWED);
+	now = bpf_ktime_get_boot_ns();
+	wire.address = packet.tuple.source;
+	wire.port_be = packet.tuple.source_port_be;
+	answer = weir_find_answer(&packet, &service, now);
+	action = weir_deliver(skb, &packet, self, config.revision);
+	if (action != WEIR_NEXT)
+		return action;
+	if (answer == WEIR_ANSWER_OF_BACKEND &&
+	    !weir_rewrite(skb, &packet, &wire, &service, WEIR_SIDE_SOURCE))
+		return WEIR_SHOT;
+	if (packet.icmp_role == WEIR_ICMP_ERROR && !packet.reason &&
+	    !weir_name_service_in_error(skb, &packet, now))
+		return WEIR_SHOT;
 	return WEIR_NEXT;
 }
 
@@ -719,6 +884,7 @@ int weir_from_net(struct __sk_buff *skb)
 {
 	struct weir_config config = weir_read_config();
 	__u32 slot = weir_slot(config.revision);
+	struct weir_backend service = {};
 	struct weir_endpoint *self;
 	struct weir_packet packet;
 	struct weir_flow flow;
@@ -756,6 +922,7 @@ int weir_from_net(struct __sk_buff *skb)
 
 	/* Answers to the pod's own flows are judged in weir_to_pod. Only the proxy answers a flow
 	 * that was redirected, and it is not out there. */
+	weir_find_answer(&packet, &service, flow.now);
 	verdict = weir_answered_verdict(&packet, flow.endpoint);
 	if (verdict == WEIR_REDIRECT)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_MISSED_REDIRECT,

@@ -18,12 +18,6 @@ namespace {
 
 weir_addr abi_address(const IpAddress::Bytes& bytes) { return to_abi(IpAddress(bytes)); }
 
-IpAddress::Bytes bytes_of(const weir_addr& address) {
-  IpAddress::Bytes bytes;
-  std::memcpy(bytes.data(), address.bytes, bytes.size());
-  return bytes;
-}
-
 std::uint16_t flags_of(const EndpointState& endpoint) {
   return static_cast<std::uint16_t>(
       (endpoint.ingress_enforced ? WEIR_ENDPOINT_INGRESS_ENFORCED : 0u) |
@@ -48,6 +42,10 @@ Error joined(const std::vector<std::string>& errors) {
 BpfRedirector::BpfRedirector(Options options, BpfObject object, Interfaces interfaces)
     : x_options(std::move(options)), x_object(std::move(object)),
       x_interfaces(std::move(interfaces)), x_attachments(x_options.bpffs),
+      x_services({.services = x_object.maps().services,
+                  .backends = x_object.maps().backends,
+                  .members = x_object.maps().members,
+                  .translations = x_object.maps().translations}),
       x_events(nullptr, &ring_buffer__free) {}
 
 BpfRedirector::~BpfRedirector() = default;
@@ -95,7 +93,7 @@ Result<void> BpfRedirector::adopt() {
   for (const weir_addr& address : list_keys<weir_addr>(maps.endpoints)) {
     weir_endpoint endpoint{};
     if (bpf_map_lookup_elem(maps.endpoints, &address, &endpoint) == 0) {
-      x_endpoints[bytes_of(address)] = endpoint;
+      x_endpoints[from_abi(address).bytes()] = endpoint;
     }
   }
   auto take = [](void* self, void* data, std::size_t size) {
@@ -412,6 +410,16 @@ bool BpfRedirector::attached(const std::string& interface) const {
   return x_attached.contains(interface);
 }
 
+Result<void> BpfRedirector::set_services(std::span<const ServiceState> services) {
+  return x_services.update(services);
+}
+
+std::optional<SocketAddress> BpfRedirector::backend_of(const SocketAddress& client,
+                                                       const SocketAddress& destination,
+                                                       std::uint8_t protocol) {
+  return x_services.backend_of(client, destination, protocol);
+}
+
 Result<void> BpfRedirector::learn(const LearnedAddress& learned) {
   const weir_learned_key key = learned_key(learned.endpoint, learned.address);
   weir_learned_entry entry{};
@@ -540,6 +548,10 @@ std::vector<MapUse> BpfRedirector::map_use() {
       {"weir_learned", maps.learned, sizeof(weir_learned_key), sizeof(weir_learned_entry)},
       {"weir_conntrack", maps.conntrack, sizeof(weir_ct_key), sizeof(weir_ct_entry)},
       {"weir_returns", maps.returns, sizeof(weir_tuple), sizeof(std::uint64_t)},
+      {"weir_services", maps.services, sizeof(weir_service_key), sizeof(weir_service)},
+      {"weir_backends", maps.backends, sizeof(weir_backend_key), sizeof(weir_backend)},
+      {"weir_translations", maps.translations, sizeof(weir_translation_key),
+       sizeof(weir_translation)},
   };
   std::vector<MapUse> uses;
   for (const auto& [name, map, key_size, value_size] : counted) {

@@ -22,8 +22,8 @@
 // loopback weir_from_net and weir_to_net. One that appears later gets them when its notification is
 // read: the control thread must poll netlink_fd().
 //
-// Owner and thread: control, which also polls the descriptors. learn(), set_learned() and
-// last_used_ns() may be called by any thread. All in the node's network namespace.
+// Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
+// last_used_ns() and backend_of() may be called by any thread. All in the node's network namespace.
 #pragma once
 
 #include "redirect-bpf/user/attachment.h"
@@ -31,6 +31,7 @@
 #include "redirect-bpf/user/loader.h"
 #include "redirect-bpf/user/map_sync.h"
 #include "redirect-bpf/user/redirector.h"
+#include "redirect-bpf/user/service_sync.h"
 
 #include <compare>
 #include <functional>
@@ -62,6 +63,10 @@ public:
 
   Result<void> apply(std::span<const IdentityRow> identities,
                      std::span<const EndpointState> endpoints) override;
+  Result<void> set_services(std::span<const ServiceState> services) override;
+  std::optional<SocketAddress> backend_of(const SocketAddress& client,
+                                          const SocketAddress& destination,
+                                          std::uint8_t protocol) override;
   Result<void> learn(const LearnedAddress& learned) override;
   Result<void> set_learned(const LearnedAddress& learned) override;
   std::vector<LearnedAddress> list_learned() override;
@@ -118,6 +123,7 @@ private:
   BpfObject x_object;
   Interfaces x_interfaces;
   Attachments x_attachments;
+  ServiceSync x_services;
   std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_events;
   std::function<void(const weir_event&)> x_event_callback;
 

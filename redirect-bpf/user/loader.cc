@@ -62,7 +62,11 @@ Result<void> resize(redirect_tc& skeleton, const MapSizes& sizes) {
       {skeleton.maps.weir_policies, sizes.endpoints * WEIR_SLOTS},
       {skeleton.maps.weir_learned, sizes.learned},
       {skeleton.maps.weir_conntrack, sizes.flows},
+      {skeleton.maps.weir_translations, sizes.flows},
       {skeleton.maps.weir_returns, sizes.returns},
+      {skeleton.maps.weir_services, sizes.services},
+      {skeleton.maps.weir_backends, sizes.backends},
+      {skeleton.maps.weir_members, sizes.backends},
       {skeleton.maps.weir_events, sizes.event_bytes},
   };
   for (const auto& [map, entries] : wanted) {
@@ -120,6 +124,10 @@ Result<BpfObject> BpfObject::load(const std::string& folder, const MapSizes& siz
                    .learned = bpf_map__fd(maps.weir_learned),
                    .conntrack = bpf_map__fd(maps.weir_conntrack),
                    .returns = bpf_map__fd(maps.weir_returns),
+                   .services = bpf_map__fd(maps.weir_services),
+                   .backends = bpf_map__fd(maps.weir_backends),
+                   .members = bpf_map__fd(maps.weir_members),
+                   .translations = bpf_map__fd(maps.weir_translations),
                    .listeners = bpf_map__fd(maps.weir_listeners),
                    .counters = bpf_map__fd(maps.weir_counters),
                    .drops = bpf_map__fd(maps.weir_drops),

@@ -19,15 +19,18 @@ namespace weir::redirect {
 struct MapSizes {
   std::uint32_t addresses = 4096; // of pods of this node
   std::uint32_t endpoints = 2048;
-  std::uint32_t learned = 65536; // pairs of pod and address
-  std::uint32_t flows = 131072;
+  std::uint32_t learned = 65536;        // pairs of pod and address
+  std::uint32_t flows = 131072;         // also to services
+  std::uint32_t services = 16384;       // addresses, and ports of them
+  std::uint32_t backends = 65536;       // of all services together
   std::uint32_t returns = 65536;        // connections that the proxy has opened
   std::uint32_t event_bytes = 1u << 20; // a power of two
 };
 
 struct Maps {
   int config = -1, endpoints = -1, identities = -1, policies = -1, learned = -1, conntrack = -1,
-      returns = -1, listeners = -1, counters = -1, drops = -1, events = -1;
+      returns = -1, services = -1, backends = -1, members = -1, translations = -1, listeners = -1,
+      counters = -1, drops = -1, events = -1;
 };
 
 struct Programs {

@@ -57,6 +57,12 @@ weir_addr to_abi(const IpAddress& address) {
   return abi;
 }
 
+IpAddress from_abi(const weir_addr& address) {
+  IpAddress::Bytes bytes;
+  std::memcpy(bytes.data(), address.bytes, bytes.size());
+  return IpAddress(bytes);
+}
+
 std::vector<char> content_of(std::span<const PolicyRow> rows) {
   std::vector<char> content;
   content.reserve(rows.size() * (sizeof(weir_policy_key) + sizeof(weir_policy_entry)));

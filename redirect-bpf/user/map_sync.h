@@ -20,6 +20,7 @@
 namespace weir::redirect {
 
 weir_addr to_abi(const IpAddress& address);
+IpAddress from_abi(const weir_addr& address);
 
 // An inner trie and what it holds, as bytes: the same content need not be built again.
 struct Trie {

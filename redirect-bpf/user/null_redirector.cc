@@ -7,6 +7,14 @@ Result<void> NullRedirector::apply(std::span<const IdentityRow> /*identities*/,
   return {};
 }
 
+Result<void> NullRedirector::set_services(std::span<const ServiceState> /*services*/) { return {}; }
+
+std::optional<SocketAddress> NullRedirector::backend_of(const SocketAddress& /*client*/,
+                                                        const SocketAddress& /*destination*/,
+                                                        std::uint8_t /*protocol*/) {
+  return std::nullopt;
+}
+
 Result<void> NullRedirector::learn(const LearnedAddress& /*learned*/) { return {}; }
 
 Result<void> NullRedirector::set_learned(const LearnedAddress& /*learned*/) { return {}; }

@@ -10,6 +10,10 @@ class NullRedirector final : public Redirector {
 public:
   Result<void> apply(std::span<const IdentityRow> identities,
                      std::span<const EndpointState> endpoints) override;
+  Result<void> set_services(std::span<const ServiceState> services) override;
+  std::optional<SocketAddress> backend_of(const SocketAddress& client,
+                                          const SocketAddress& destination,
+                                          std::uint8_t protocol) override;
   Result<void> learn(const LearnedAddress& learned) override;
   Result<void> set_learned(const LearnedAddress& learned) override;
   std::vector<LearnedAddress> list_learned() override;

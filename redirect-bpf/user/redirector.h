@@ -2,15 +2,17 @@
 // policies, names or HTTP. Two implementations: BpfRedirector (bpf_redirector.h) and, where no
 // BPF is wanted (redirect.mode none, unit tests), NullRedirector.
 //
-// Thread: control, except learn(), set_learned() and last_used_ns(), which any worker may call at
-// any time.
+// Thread: control, except learn(), set_learned(), last_used_ns() and backend_of(), which any worker
+// may call at any time.
 #pragma once
 
 #include "proxy/base/ip.h"
 #include "proxy/base/result.h"
 #include "redirect-bpf/abi/weir_abi.h"
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,6 +40,15 @@ struct EndpointState {
   bool egress_enforced = false;
   bool held = false; // no policy could be computed: drop everything
   std::span<const PolicyRow> rows;
+};
+
+// One address and port of a service, and where it leads: to addresses of the same family.
+struct ServiceState {
+  SocketAddress address;
+  std::uint8_t protocol = 0;           // IPPROTO_TCP or IPPROTO_UDP
+  std::vector<SocketAddress> backends; // none: connections are refused
+  std::chrono::seconds affinity{0};    // a client keeps its backend for as long; 0: not
+  bool guarded = false;                // leads to a pod of this node whose ingress is enforced
 };
 
 struct LearnedAddress {
@@ -73,6 +84,14 @@ public:
   // On an error the endpoints concerned keep their old policy or are held; never wider.
   virtual Result<void> apply(std::span<const IdentityRow> identities,
                              std::span<const EndpointState> endpoints) = 0;
+
+  // All services that enforced pods may call. Running connections keep their backend, also one that
+  // is gone; new ones get a present one. A service that cannot be written keeps what it had.
+  virtual Result<void> set_services(std::span<const ServiceState> services) = 0;
+  // The backend that was chosen for a redirected flow to a service; nothing when it goes to none.
+  virtual std::optional<SocketAddress> backend_of(const SocketAddress& client,
+                                                  const SocketAddress& destination,
+                                                  std::uint8_t protocol) = 0;
 
   // Before its DNS answer is released. Adds to what is there: groups are joined, the later expiry
   // stays.

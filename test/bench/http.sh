@@ -16,51 +16,22 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-rounds=5 seconds=3 connections=32 bin=
-while [[ $# -gt 0 ]]; do
-  case $1 in
-  --rounds) rounds=$2 ;;
-  --seconds) seconds=$2 ;;
-  --bin) bin=$2 ;;
-  *)
-    sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"
-    exit 2
-    ;;
-  esac
-  shift 2
-done
-if [[ $(id -u) -ne 0 ]]; then
-  echo "http.sh: needs root" >&2
-  exit 2
-fi
-test/tools/setup.sh bench
-if [[ -z $bin ]]; then
-  cmake --preset release >/dev/null
-  cmake --build --preset release --target weir-proxy
-  bin=build/release/bin
-fi
-bin=$(cd "$bin" && pwd)
-for tool in wrk nginx haproxy nft; do
-  command -v "$tool" >/dev/null || {
-    echo "http.sh: $tool is missing" >&2
-    exit 2
-  }
-done
+# shellcheck source=common.sh
+source test/bench/common.sh
 
-dir=$(mktemp -d /tmp/weir-bench-XXXXXX)
+rounds=5 seconds=3 connections=32 bin=
+take_options "rounds seconds bin" "$@"
+need_root
+prepare
+need_tools wrk nginx haproxy nft
+
 tag=weir-bench-$$
 names=(node)
-pids=()
-clean_up() {
-  local pid name
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+also_clean_up() {
+  local name
   mountpoint -q "$dir/bpffs" && umount "$dir/bpffs"
   for name in "${names[@]}"; do ip netns delete "$tag-$name" 2>/dev/null || true; done
-  rm -rf "$dir"
 }
-trap clean_up EXIT
-trap 'exit 130' INT TERM
 
 inside() {
   local name=$1
@@ -109,23 +80,10 @@ END
   start "$1" /dev/null "$dir/$1.log" nginx -e stderr -c "$dir/$1/nginx.conf"
 }
 
-wait_for() { # wait_for WHAT COMMAND…
-  local what=$1 deadline=$((SECONDS + 15))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    if ((SECONDS >= deadline)); then
-      echo "http.sh: $what did not come about" >&2
-      cat "$dir"/*.log >&2
-      exit 1
-    fi
-    sleep 0.05
-  done
-}
-
 # --- the node, the pods, the servers
-mkdir -p "$dir/www" "$dir/policies" "$dir/state" "$dir/bpffs"
-head -c 64 /dev/zero | tr '\0' x >"$dir/www/small"
-head -c 16384 /dev/zero | tr '\0' x >"$dir/www/large"
+mkdir -p "$dir/state" "$dir/bpffs"
+write_pages
+write_http_policy
 ip netns add "$tag-node"
 ip -n "$tag-node" link set lo up
 inside node sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
@@ -143,19 +101,6 @@ cat >"$dir/endpoints.yaml" <<'END'
 endpoints:
   - {name: client, namespace: bench, labels: {app: client}, ips: [10.0.1.13], interface: lxcc-weir}
   - {name: server, namespace: bench, labels: {app: server}, ips: [10.0.1.14], interface: lxcs-weir}
-END
-cat >"$dir/policies/server.yaml" <<'END'
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: server, namespace: bench}
-spec:
-  endpointSelector: {matchLabels: {app: server}}
-  ingress:
-    - fromEndpoints: [{matchLabels: {app: client}}]
-      toPorts:
-        - ports: [{port: "80", protocol: TCP}]
-          rules:
-            http: [{method: GET, path: "/small"}, {method: GET, path: "/large"}]
 END
 cat >"$dir/weir.yaml" <<END
 policies: {directory: $dir/policies}
@@ -210,13 +155,12 @@ done
 for mode in weir haproxy; do # the same ACL: it does deny
   denied=$(inside "c-$mode" curl -s -o /dev/null -w '%{http_code}' "http://${server[$mode]}/other")
   if [[ $denied != 403 ]]; then
-    echo "http.sh: $mode answers $denied to a denied request" >&2
+    complain "$mode answers $denied to a denied request"
     exit 1
   fi
 done
 
 # --- measuring
-ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; } # the names of both have no space
 machine() { awk '/^cpu /{print $2 + $3 + $4 + $7 + $8, $9, $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9}' /proc/stat; }
 memory() { awk -v key="$2:" '$1 == key {print $2}' "/proc/$1/status"; }
 
@@ -235,7 +179,7 @@ one_round() { # one_round MODE FILE: appends a line to the table, or fails when 
     return 1
   fi
   if grep -Eq "Non-2xx|Socket errors" <<<"$out"; then
-    printf 'http.sh: %s\n%s\n' "$mode" "$out" >&2
+    complain "$mode: $out"
     exit 1
   fi
   awk -v mode="$mode" -v file="$file" -v proxy=$((proxy_after - proxy_before)) -v machine="$used" \
@@ -255,7 +199,7 @@ for file in small large; do
     for mode in direct weir haproxy; do
       for attempt in 1 2 3 4 5; do
         if one_round $mode $file; then break; fi
-        echo "http.sh: $mode $file: more than 5 % of the time was stolen (attempt $attempt)" >&2
+        complain "$mode $file: more than 5 % of the time was stolen (attempt $attempt)"
         ((attempt < 5)) || exit 1
       done
     done

@@ -28,34 +28,7 @@ weir_addr abi(std::string_view text) { return redirect::to_abi(IpAddress::parse(
 
 } // namespace
 
-redirect::PolicyRow row(weir_direction direction, std::uint32_t identity, std::uint8_t protocol,
-                        std::uint16_t port, weir_verdict verdict, std::uint32_t rule) {
-  redirect::PolicyRow row{};
-  row.key = {.prefix_length = WEIR_POLICY_PREFIX_FULL,
-             .identity = identity,
-             .direction = static_cast<std::uint8_t>(direction),
-             .protocol = protocol,
-             .port_be = htons(port)};
-  row.entry.verdict = static_cast<std::uint8_t>(verdict);
-  row.entry.rule = rule;
-  return row;
-}
-
-redirect::PolicyRow row_any(weir_direction direction, std::uint32_t identity, weir_verdict verdict,
-                            std::uint32_t rule) {
-  redirect::PolicyRow any = row(direction, identity, 0, 0, verdict, rule);
-  any.key.prefix_length = WEIR_POLICY_PREFIX_ANY_PROTOCOL;
-  return any;
-}
-
-std::uint64_t boot_time_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-DataPath::DataPath()
+DataPath::DataPath(std::uint32_t flows)
     : x_bpffs(redirect::find_bpffs().value_or("/sys/fs/bpf") + "/" + unique_name()),
       x_ring(nullptr, &ring_buffer__free) {
   must(redirect::ensure_bpffs(x_bpffs).has_value(), "no BPF file system");
@@ -63,7 +36,7 @@ DataPath::DataPath()
   auto object = redirect::BpfObject::load(redirect::pin_folder(x_bpffs), {.addresses = 64,
                                                                           .endpoints = 16,
                                                                           .learned = 64,
-                                                                          .flows = 4096,
+                                                                          .flows = flows,
                                                                           .returns = 4096,
                                                                           .event_bytes = 1u << 16});
   if (!object) {
@@ -136,18 +109,24 @@ void DataPath::write(Pod& pod, std::uint32_t slot, std::uint16_t flags,
 }
 
 void DataPath::set_policy(std::uint32_t endpoint, std::uint16_t flags,
-                          std::optional<std::vector<redirect::PolicyRow>> rows) {
+                          const std::optional<std::vector<redirect::PolicyRow>>& rows) {
   for (std::uint32_t slot = 0; slot < WEIR_SLOTS; ++slot) {
     write(pod(endpoint), slot, flags, rows);
   }
 }
 
 void DataPath::change_policy(std::uint32_t endpoint, std::uint16_t flags,
-                             std::optional<std::vector<redirect::PolicyRow>> rows) {
+                             const std::optional<std::vector<redirect::PolicyRow>>& rows) {
   write(pod(endpoint), weir_slot(x_revision + 1), flags, rows);
   const std::uint32_t zero = 0;
   const weir_config config{.revision = ++x_revision, .workers = 0};
   must(bpf_map_update_elem(x_object->maps().config, &zero, &config, BPF_ANY) == 0, "config");
+}
+
+void DataPath::replace(std::uint32_t endpoint, std::uint32_t by, std::uint16_t flags,
+                       const std::optional<std::vector<redirect::PolicyRow>>& rows) {
+  pod(endpoint).id = by;
+  set_policy(by, flags, rows);
 }
 
 void DataPath::set_interface(std::uint32_t endpoint, std::uint32_t interface) {

@@ -7,6 +7,7 @@
 
 #include "redirect-bpf/user/loader.h"
 #include "redirect-bpf/user/map_sync.h"
+#include "test/bpf/policy_rows.h"
 #include "test/support/bpf_runner.h"
 #include "test/support/packet_builder.h"
 
@@ -34,27 +35,37 @@ inline constexpr Family kFamilies[] = {
     {"fd00:1::1", "fd00:1::2", "2001:db8::9", WEIR_IDENTITY_WORLD_IPV6, true},
 };
 
-redirect::PolicyRow row(weir_direction direction, std::uint32_t identity, std::uint8_t protocol,
-                        std::uint16_t port, weir_verdict verdict, std::uint32_t rule = 1);
-// Whatever the protocol and port.
-redirect::PolicyRow row_any(weir_direction direction, std::uint32_t identity, weir_verdict verdict,
-                            std::uint32_t rule = 1);
+inline constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kAck = 0x10, kUrg = 0x20;
+inline constexpr auto kIngress = WEIR_ENDPOINT_INGRESS_ENFORCED;
+inline constexpr auto kEgress = WEIR_ENDPOINT_EGRESS_ENFORCED;
 
-std::uint64_t boot_time_ns();
+using Rows = std::vector<redirect::PolicyRow>;
+
+inline PacketBuilder tcp(std::string_view from, std::string_view to, std::uint16_t source_port,
+                         std::uint16_t port, std::uint8_t flags) {
+  return PacketBuilder(from, to).tcp(source_port, port, flags);
+}
+inline PacketBuilder udp(std::string_view from, std::string_view to, std::uint16_t source_port,
+                         std::uint16_t port) {
+  return PacketBuilder(from, to).udp(source_port, port);
+}
 
 class DataPath {
 public:
-  DataPath();
+  explicit DataPath(std::uint32_t flows = 4096); // room in weir_conntrack
   ~DataPath();
   DataPath(const DataPath&) = delete;
   DataPath& operator=(const DataPath&) = delete;
 
   // Flags are WEIR_ENDPOINT_*; rows nothing: no inner map.
   void set_policy(std::uint32_t endpoint, std::uint16_t flags,
-                  std::optional<std::vector<redirect::PolicyRow>> rows);
+                  const std::optional<std::vector<redirect::PolicyRow>>& rows);
   // As apply() would: the other slot, and the revision raised.
   void change_policy(std::uint32_t endpoint, std::uint16_t flags,
-                     std::optional<std::vector<redirect::PolicyRow>> rows);
+                     const std::optional<std::vector<redirect::PolicyRow>>& rows);
+  // The endpoint's addresses are those of a new one from here on.
+  void replace(std::uint32_t endpoint, std::uint32_t by, std::uint16_t flags,
+               const std::optional<std::vector<redirect::PolicyRow>>& rows);
   void set_interface(std::uint32_t endpoint, std::uint32_t interface);
   void learn(std::uint32_t endpoint, std::string_view address, std::uint64_t groups,
              std::uint64_t expires_ns);

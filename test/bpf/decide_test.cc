@@ -149,8 +149,31 @@ TEST_CASE("a redirect message is no error that belongs to a flow") {
 TEST_CASE("a pod cannot set weir's marks, and others' bits stay") {
   CHECK(weir_without_mark(0x12200) == 0x12000);
   CHECK(weir_without_mark(0x300) == 0);
-  CHECK(weir_without_mark(0x12400) == 0x12400);
+  CHECK(weir_without_mark(0x12400) == 0x12000);
+  CHECK(weir_without_mark(0x12500) == 0x12500);
   CHECK(weir_with_mark(0x12f01, WEIR_MARK_TO_PROXY) == 0x12201);
+}
+
+TEST_CASE("a flow to a service keeps its backend as long as it may") {
+  const auto step = [](std::uint8_t protocol, bool opens, bool known, bool is_service,
+                       bool same_set, bool member, std::uint32_t backends) {
+    return weir_service_step(protocol, opens, known, is_service, same_set, member, backends);
+  };
+  // A new connection, one whose SYN is sent again, one whose backend is gone, one without any.
+  CHECK(step(WEIR_PROTO_TCP, true, false, true, false, false, 3) == WEIR_SERVICE_CHOOSE);
+  CHECK(step(WEIR_PROTO_TCP, true, true, true, true, true, 3) == WEIR_SERVICE_KEEP);
+  CHECK(step(WEIR_PROTO_TCP, true, true, true, false, true, 3) == WEIR_SERVICE_KEEP);
+  CHECK(step(WEIR_PROTO_TCP, true, true, true, false, false, 3) == WEIR_SERVICE_CHOOSE);
+  CHECK(step(WEIR_PROTO_TCP, true, false, true, false, false, 0) == WEIR_SERVICE_REFUSE);
+  // In the middle of a connection: whatever became of backend and service.
+  CHECK(step(WEIR_PROTO_TCP, false, true, true, false, false, 0) == WEIR_SERVICE_KEEP);
+  CHECK(step(WEIR_PROTO_TCP, false, true, false, false, false, 0) == WEIR_SERVICE_KEEP);
+  CHECK(step(WEIR_PROTO_TCP, false, false, true, false, false, 3) == WEIR_SERVICE_LEAVE);
+  // Datagrams move on.
+  CHECK(step(WEIR_PROTO_UDP, false, true, true, false, true, 3) == WEIR_SERVICE_KEEP);
+  CHECK(step(WEIR_PROTO_UDP, false, true, true, false, false, 3) == WEIR_SERVICE_CHOOSE);
+  CHECK(step(WEIR_PROTO_UDP, false, true, true, false, false, 0) == WEIR_SERVICE_REFUSE);
+  CHECK(step(WEIR_PROTO_UDP, false, true, false, false, false, 0) == WEIR_SERVICE_LEAVE);
 }
 
 TEST_CASE("a reversed tuple is the tuple of the answer") {

@@ -1,3 +1,4 @@
+#include "proxy/base/boot_clock.h"
 #include "redirect-bpf/abi/weir_abi.h"
 #include "test/bpf/data_path.h"
 #include "test/bpf/judge_cases.h"
@@ -11,22 +12,8 @@ using namespace weir::test;
 
 namespace {
 
-constexpr std::uint8_t kSyn = 0x02, kAck = 0x10, kSynAck = 0x12;
-constexpr auto kIngress = WEIR_ENDPOINT_INGRESS_ENFORCED;
-constexpr auto kEgress = WEIR_ENDPOINT_EGRESS_ENFORCED;
+constexpr std::uint8_t kSynAck = kSyn | kAck;
 constexpr std::uint64_t kFar = ~0ull;
-
-using Rows = std::vector<redirect::PolicyRow>;
-
-PacketBuilder tcp(std::string_view from, std::string_view to, std::uint16_t source_port,
-                  std::uint16_t port, std::uint8_t flags) {
-  return PacketBuilder(from, to).tcp(source_port, port, flags);
-}
-
-PacketBuilder udp(std::string_view from, std::string_view to, std::uint16_t source_port,
-                  std::uint16_t port) {
-  return PacketBuilder(from, to).udp(source_port, port);
-}
 
 } // namespace
 
@@ -89,7 +76,7 @@ TEST_CASE("a redirected flow without a proxy is dropped and counted") {
   CHECK(path.drops(WEIR_DROP_NO_PROXY, WEIR_EGRESS) == 6);
 }
 
-TEST_CASE("a protocol that the proxy does not speak is never redirected") {
+TEST_CASE("N5: a protocol that the proxy does not speak is never redirected") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress, Rows{row_any(WEIR_EGRESS, WEIR_IDENTITY_ANY, WEIR_REDIRECT)});
@@ -100,7 +87,7 @@ TEST_CASE("a protocol that the proxy does not speak is never redirected") {
   }
 }
 
-TEST_CASE("a pod cannot send from an address that is not its own") {
+TEST_CASE("N9: a pod cannot send from an address that is not its own") {
   require_root();
   DataPath path; // no policy at all
   for (const Family& family : kFamilies) {
@@ -215,7 +202,7 @@ TEST_CASE("nobody but the proxy answers a redirected flow") {
   CHECK(path.drops(WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS) == 2);
 }
 
-TEST_CASE("the node reaches its pods by the row that says so") {
+TEST_CASE("N7: the node reaches its pods by the row that says so") {
   require_root();
   DataPath path;
   path.set_policy(kA, kIngress,
@@ -225,7 +212,7 @@ TEST_CASE("the node reaches its pods by the row that says so") {
   CHECK(path.to_pod(tcp("172.31.0.1", "10.1.0.1", 1, 22, kSyn)).action == kNext);
 }
 
-TEST_CASE("fragments are dropped where policy has a say") {
+TEST_CASE("N3: fragments are dropped where policy has a say") {
   require_root();
   DataPath path;
   path.set_policy(kA, kIngress | kEgress,
@@ -245,7 +232,7 @@ TEST_CASE("fragments are dropped where policy has a say") {
   CHECK(path.drops(WEIR_DROP_FRAGMENT, WEIR_INGRESS) == 4);
 }
 
-TEST_CASE("IPv6 extension headers are walked, and too many are dropped") {
+TEST_CASE("N2: IPv6 extension headers are walked, and too many are dropped") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress,
@@ -263,7 +250,7 @@ TEST_CASE("IPv6 extension headers are walked, and too many are dropped") {
   CHECK(path.drops(WEIR_DROP_EXTENSION, WEIR_EGRESS) == 2);
 }
 
-TEST_CASE("IPv4 options do not hide the ports") {
+TEST_CASE("N2: IPv4 options do not hide the ports") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress,
@@ -272,7 +259,7 @@ TEST_CASE("IPv4 options do not hide the ports") {
   CHECK(path.from_pod(udp("10.1.0.1", "192.0.2.9", 1, 54).ipv4_options(10)).action == kShot);
 }
 
-TEST_CASE("headers that are cut short or in disguise are dropped") {
+TEST_CASE("N1: headers that are cut short or in disguise are dropped") {
   require_root();
   DataPath path;
   for (const Family& family : kFamilies) {
@@ -293,7 +280,7 @@ TEST_CASE("headers that are cut short or in disguise are dropped") {
   CHECK(path.drops(WEIR_DROP_MALFORMED, WEIR_EGRESS) == 8);
 }
 
-TEST_CASE("ARP and neighbour discovery pass always") {
+TEST_CASE("N4: ARP and neighbour discovery pass always") {
   require_root();
   DataPath path;
   path.set_policy(kA, WEIR_ENDPOINT_HELD, std::nullopt);
@@ -307,7 +294,7 @@ TEST_CASE("ARP and neighbour discovery pass always") {
         kShot);
 }
 
-TEST_CASE("a pod without a computed policy is locked") {
+TEST_CASE("S2: a pod without a computed policy is locked") {
   require_root();
   DataPath path;
   for (const Family& family : kFamilies) {
@@ -355,7 +342,7 @@ TEST_CASE("an expired address opens no new flow, and flows that it opened live o
   for (const Family& family : kFamilies) {
     path.learn(kA, family.world, 1, kFar);
     CHECK(path.from_pod(tcp(family.a, family.world, 1, 443, kSyn)).action == kNext);
-    path.learn(kA, family.world, 1, boot_time_ns() - 1);
+    path.learn(kA, family.world, 1, boottime_ns() - 1);
     CHECK(path.from_pod(tcp(family.a, family.world, 1, 443, kAck)).action == kNext);
     path.change_policy(kA, kEgress, Rows{learned});
     CHECK(path.from_pod(tcp(family.a, family.world, 1, 443, kAck)).action == kNext);
@@ -366,7 +353,7 @@ TEST_CASE("an expired address opens no new flow, and flows that it opened live o
   CHECK(path.drops(WEIR_DROP_FQDN_EXPIRED, WEIR_EGRESS) == 4);
 }
 
-TEST_CASE("a policy change is felt by the next packet of a flow") {
+TEST_CASE("N11: a policy change is felt by the next packet of a flow") {
   require_root();
   DataPath path;
   const Rows open{row(WEIR_EGRESS, WEIR_IDENTITY_ANY, IPPROTO_TCP, 80, WEIR_ALLOW)};
@@ -384,7 +371,7 @@ TEST_CASE("a policy change is felt by the next packet of a flow") {
   }
 }
 
-TEST_CASE("a flow that must be judged at L7 from now on does not pass by") {
+TEST_CASE("N11: a flow that must be judged at L7 from now on does not pass by") {
   require_root();
   DataPath path;
   path.change_policy(kA, kEgress,
@@ -402,7 +389,7 @@ TEST_CASE("a flow that must be judged at L7 from now on does not pass by") {
   CHECK(path.drops(WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS) == 2);
 }
 
-TEST_CASE("an echo reply passes by its request, and nothing else by the reply") {
+TEST_CASE("N4: an echo reply passes by its request, and nothing else by the reply") {
   require_root();
   DataPath path;
   for (const Family& family : kFamilies) {
@@ -428,7 +415,7 @@ TEST_CASE("an echo reply passes by its request, and nothing else by the reply") 
   }
 }
 
-TEST_CASE("an ICMP error passes with the flow that it quotes") {
+TEST_CASE("N4: an ICMP error passes with the flow that it quotes") {
   require_root();
   DataPath path;
   path.set_policy(kA, kIngress | kEgress,
@@ -482,7 +469,7 @@ TEST_CASE("answers to the proxy's own connections go to the proxy") {
   CHECK(path.count(WEIR_COUNT_FROM_PROXY) == 4);
 }
 
-TEST_CASE("a pod's own flow takes back the ports that the proxy has used") {
+TEST_CASE("N12: a pod's own flow takes back the ports that the proxy has used") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress,
@@ -506,7 +493,7 @@ TEST_CASE("a packet meant for the proxy never leaves the node") {
   CHECK(path.drops(WEIR_DROP_UNROUTED_MARK, WEIR_INGRESS) == 2);
 }
 
-TEST_CASE("a pod's marks are taken from it") {
+TEST_CASE("N7: a pod's marks are taken from it") {
   require_root();
   DataPath path;
   path.set_policy(kA, kEgress, Rows{});

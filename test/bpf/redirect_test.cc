@@ -1,6 +1,7 @@
 // Real packets between namespaces: what only the kernel's stack can show.
 #include "redirect-bpf/user/bpffs.h"
 #include "redirect-bpf/user/cleanup.h"
+#include "test/bpf/policy_rows.h"
 #include "test/bpf/small_node.h"
 #include "test/support/temp_folder.h"
 
@@ -30,19 +31,6 @@ namespace {
 
 constexpr SocketOptions kListening{.transparent = true, .mark = 0};
 constexpr SocketOptions kUpstream{.transparent = true, .mark = WEIR_MARK_FROM_PROXY};
-
-PolicyRow row(weir_direction direction, std::uint32_t identity, std::uint8_t protocol,
-              std::uint16_t port, weir_verdict verdict) {
-  PolicyRow row{};
-  row.key = {.prefix_length = WEIR_POLICY_PREFIX_FULL,
-             .identity = identity,
-             .direction = static_cast<std::uint8_t>(direction),
-             .protocol = protocol,
-             .port_be = htons(port)};
-  row.entry.verdict = static_cast<std::uint8_t>(verdict);
-  row.entry.rule = 1;
-  return row;
-}
 
 PolicyRow egress(std::uint8_t protocol, std::uint16_t port, weir_verdict verdict) {
   return row(WEIR_EGRESS, WEIR_IDENTITY_ANY, protocol, port, verdict);
@@ -407,7 +395,7 @@ TEST_CASE("cleanup leaves everything as it was before") {
     maps.insert(info.id);
   }
   CHECK(programs.size() == 4);
-  CHECK(maps.size() == 11);
+  CHECK(maps.size() == 16);
 
   // While the process still runs, and once more when it is gone.
   REQUIRE(lab.node.on_thread([&] { return redirect::cleanup(lab.bpffs); }).has_value());

@@ -66,16 +66,9 @@ void SmallNode::add_pod(const NetNs& pod, const std::string& interface, std::str
           "route add default via fe80::1 dev eth0"});
 }
 
-void SmallNode::open() {
-  auto opened = node.on_thread([this] {
-    return redirect::BpfRedirector::open({.bpffs = bpffs,
-                                          .mount = true,
-                                          .sizes = {.addresses = 64,
-                                                    .endpoints = 16,
-                                                    .learned = 64,
-                                                    .flows = 4096,
-                                                    .returns = 4096,
-                                                    .event_bytes = 1u << 16}});
+void SmallNode::open(const redirect::MapSizes& sizes) {
+  auto opened = node.on_thread([&] {
+    return redirect::BpfRedirector::open({.bpffs = bpffs, .mount = true, .sizes = sizes});
   });
   if (!opened) {
     throw std::runtime_error(opened.error().text());

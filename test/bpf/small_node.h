@@ -29,6 +29,13 @@ struct Addresses {
 inline constexpr Addresses kAddresses[] = {{"10.1.0.1", "10.1.0.2", "192.0.2.9", false},
                                            {"fd00:1::1", "fd00:1::2", "2001:db8::9", true}};
 
+inline constexpr redirect::MapSizes kSmallMaps{.addresses = 64,
+                                               .endpoints = 16,
+                                               .learned = 64,
+                                               .flows = 4096,
+                                               .returns = 4096,
+                                               .event_bytes = 1u << 16};
+
 class SmallNode {
 public:
   SmallNode();
@@ -41,7 +48,7 @@ public:
                std::string_view v6);
 
   // Both in the node's namespace.
-  void open();
+  void open(const redirect::MapSizes& sizes = kSmallMaps);
   void close() { redirector.reset(); }
   Result<void> apply(std::span<const redirect::EndpointState> endpoints);
   // What the control thread would do until `done`; fails the test after 5 s.

@@ -51,8 +51,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!response) {
     return 0;
   }
-  const auto learned =
-      dns::learn_addresses(*response, [](const IpAddress& a) { return a.bytes()[15] == 13; });
+  dns::LearnRules rules;
+  rules.is_cluster = [](const IpAddress& address) { return address.bytes()[15] == 13; };
+  const auto learned = dns::learn_addresses(*response, rules);
   if (learned.addresses.empty()) {
     return 0;
   }

@@ -2,6 +2,7 @@
 // memory errors it looks for answers that disagree: what a refused document leaves behind, and a
 // row for the kernel that is wider than what the Program decides.
 #include "policy-compiler/compile.h"
+#include "policy-compiler/eval/sequential_numbers.h"
 #include "proxy/base/check.h"
 
 #include <arpa/inet.h>
@@ -17,26 +18,6 @@ using namespace weir;
 using namespace weir::policy;
 
 namespace {
-
-class Numbers : public PrefixIdentities, public FqdnGroupBits {
-public:
-  IdentityId identity_of(const IpPrefix& prefix) override {
-    return x_prefixes
-        .try_emplace(prefix,
-                     static_cast<IdentityId>(WEIR_IDENTITY_FIRST_PREFIX + x_prefixes.size()))
-        .first->second;
-  }
-  std::optional<unsigned> bit_of(EndpointId /*endpoint*/, const std::string& group) override {
-    if (x_bits.size() >= 64 && !x_bits.contains(group)) {
-      return std::nullopt;
-    }
-    return x_bits.try_emplace(group, static_cast<unsigned>(x_bits.size())).first->second;
-  }
-
-private:
-  std::map<IpPrefix, IdentityId> x_prefixes;
-  std::map<std::string, unsigned> x_bits;
-};
 
 CompileInput cluster() {
   CompileInput input;
@@ -99,8 +80,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (input.policies.empty()) {
     return 0;
   }
-  Numbers numbers;
-  const CompileResult result = compile(input, numbers, numbers);
+  SequentialPrefixes prefixes;
+  SequentialBits bits;
+  const CompileResult result = compile(input, prefixes, bits);
   WEIR_CHECK(result.program != nullptr);
   for (const EndpointInput& endpoint : input.endpoints) {
     const EndpointPolicy* policy = result.program->find(endpoint.id);

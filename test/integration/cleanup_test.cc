@@ -111,7 +111,7 @@ struct Shop {
   }
 };
 
-TEST_CASE("cleanup after an orderly end restores the node's state") {
+TEST_CASE("S8: cleanup after an orderly end restores the node's state") {
   require_root();
   Shop shop;
   const State before(shop.lab);
@@ -124,7 +124,7 @@ TEST_CASE("cleanup after an orderly end restores the node's state") {
   check_equal(before, State(shop.lab));
 }
 
-TEST_CASE("cleanup after kill -9 restores the node's state, and so does a second one") {
+TEST_CASE("S8: cleanup after kill -9 restores the node's state, and so does a second one") {
   require_root();
   Shop shop;
   const State before(shop.lab);

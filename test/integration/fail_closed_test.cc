@@ -25,7 +25,7 @@ bool attempted(const Sentinel& sentinel, unsigned more) {
   return eventually([&] { return sentinel.attempts() >= before + more; });
 }
 
-TEST_CASE("while weir is killed and restarted nothing forbidden gets through") {
+TEST_CASE("S1: while weir is killed and restarted nothing forbidden gets through") {
   require_root();
   Lab lab;
   Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
@@ -100,7 +100,7 @@ TEST_CASE("while weir is killed and restarted nothing forbidden gets through") {
   }
 }
 
-TEST_CASE("while weir is away a redirected flow gets no answer from the server behind it") {
+TEST_CASE("S1: while weir is away a redirected flow gets no answer from the server behind it") {
   require_root();
   Lab lab;
   Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});

@@ -130,6 +130,91 @@ TEST_CASE("the FQDN cache shows what was learned, by pod") {
   INFO(table.text());
   CHECK(table.exit_code == 0);
   CHECK(table.out.find(kAllowedV4) != std::string::npos);
+  const Outcome shown = egress.lab.weirctl({"fqdn", "show", "API.example.test."});
+  INFO(shown.text());
+  CHECK(shown.exit_code == 0);
+  CHECK(shown.out.find(kAllowedV4) != std::string::npos);
+  const Outcome why = egress.lab.weirctl({"fqdn", "why", kAllowedV4, "--pod", "shop/client"});
+  INFO(why.text());
+  CHECK(why.exit_code == 0);
+  CHECK(why.out.find(kAllowedName) != std::string::npos);
+  const Outcome twin = egress.lab.weirctl({"fqdn", "why", kAllowedV4, "--pod", "shop/twin"});
+  CHECK(twin.exit_code == 1);
+  CHECK(twin.out.find("has not learned it") != std::string::npos);
+}
+
+TEST_CASE("policy trace goes by an address that was learned as long as the kernel does") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  lab.policies().publish({{"egress.yaml", kFqdnEgress}});
+  lab.set_dns("{minTtl: 1s, grace: 1s}");
+  lab.start_weir();
+  const auto trace = [&] {
+    return lab.weirctl(
+        {"policy", "trace", "--from", "shop/client", "--to", kAllowedV4, "--port", "80/TCP"});
+  };
+  CHECK(trace().exit_code == 1);
+  CHECK(client.dig({std::string("@") + kDnsV4, "+short", kAllowedName}).exit_code == 0);
+  const Outcome open = trace();
+  INFO(open.text());
+  CHECK(open.exit_code == 0);
+  REQUIRE(eventually([&] { return !lab.admin_json("/fqdn/expired").as_array().empty(); },
+                     std::chrono::seconds(30)));
+  const Outcome over = trace();
+  INFO(over.text());
+  CHECK(over.exit_code == 1);
+}
+
+TEST_CASE("egressDeny.toFQDNs closes a name's addresses that another rule opens") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  std::string policy = kFqdnEgress;
+  policy.replace(policy.find("    - toFQDNs:"), std::string::npos,
+                 "    - toEntities: [world]\n  egressDeny:\n    - toFQDNs:\n"
+                 "        - matchName: " +
+                     std::string(kOtherName) + "\n");
+  lab.policies().publish({{"egress.yaml", policy}});
+  lab.start_weir();
+  for (const Family family : {Family::kV4, Family::kV6}) {
+    INFO(to_string(family));
+    CHECK(client
+              .curl({"--max-time", "5", curl_version(family),
+                     std::string("http://") + kAllowedName + "/"})
+              .status == 200);
+    CHECK(client
+              .curl({"--max-time", "1", curl_version(family),
+                     std::string("http://") + kOtherName + "/"})
+              .exit_code == kCurlTimeout);
+  }
+}
+
+TEST_CASE("D17: with ndots:5 a resolver's search list does not end at a name that is refused") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  std::string policy = kFqdnEgress;
+  policy.replace(policy.find("matchPattern: \"*\""), 17, "matchName: api.example.test");
+  lab.policies().publish({{"egress.yaml", policy}});
+  lab.start_weir();
+  write_file(lab.folder() / "search.conf",
+             std::string("nameserver ") + kDnsV4 +
+                 "\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n"
+                 "options ndots:5 timeout:2 attempts:1\n");
+  const auto getent = [&](const std::string& name) {
+    return run({.argv = {"getent", "ahostsv4", name},
+                .net_namespace = client.netns().fd(),
+                .resolv_conf = lab.folder() / "search.conf"});
+  };
+  const Outcome allowed = getent(kAllowedName);
+  INFO(allowed.text());
+  CHECK(allowed.exit_code == 0);
+  CHECK(allowed.out.find(kAllowedV4) != std::string::npos);
+  CHECK(getent(kOtherName).exit_code != 0);
+  for (const std::string& name : lab.dns().queries()) {
+    CHECK(name == kAllowedName);
+  }
 }
 
 } // namespace

@@ -19,7 +19,7 @@ std::string state_of(Lab& lab, const std::string& name) {
   return "";
 }
 
-TEST_CASE("an interface that appears after start is enforced before its first packet passes") {
+TEST_CASE("S2: an interface that appears after start is enforced before its first packet passes") {
   require_root();
   Lab lab;
   Pod& late = lab.add_pod({"shop", "late", {{"app", "client"}}}, false);

@@ -17,7 +17,8 @@ const std::map<std::string, std::string> kSets[2] = {
     {{"x.yaml", http_paths("first", "/b|/2")}, {"y.yaml", http_paths("second", "/a")}},
 };
 
-TEST_CASE("1,000 requests on kept-alive connections survive policy swaps, judged by whole sets") {
+TEST_CASE(
+    "S3: 1,000 requests on kept-alive connections survive policy swaps, judged by whole sets") {
   require_root();
   Lab lab;
   Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});

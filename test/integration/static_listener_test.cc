@@ -103,6 +103,41 @@ TEST_CASE("a static HTTP listener asks the ingress policy of its endpoint") {
         std::vector<std::string>{"127.0.0.1 GET /discount 200"});
 }
 
+TEST_CASE("weirctl policy trace asks the running proxy for what is in force") {
+  Loopback loopback;
+  const auto trace = [&](std::vector<std::string> arguments) {
+    std::vector<std::string> argv = {weirctl_path(), "--admin",
+                                     "127.0.0.1:" + std::to_string(loopback.admin_port), "policy",
+                                     "trace"};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    return run({.argv = argv});
+  };
+  const Outcome denied = trace({"--from", "shop/client", "--to", "shop/web", "--port", "80",
+                                "--method", "POST", "--path", "/discount"});
+  INFO(denied.text());
+  CHECK(denied.out.find("ingress of shop/web from shop/client: denied\n") != std::string::npos);
+  CHECK(denied.out.find("nearest: path `/discount` is allowed by shop/web-ingress ingress rule 1, "
+                        "method `POST` is not (it asks for `GET`) (web.yaml:11)") !=
+        std::string::npos);
+
+  // An address that the pod has learned, and one that it has not.
+  const std::vector<std::string> learned = {"--from",   "shop/client", "--to",
+                                            kAllowedV4, "--port",      "443"};
+  CHECK(trace(learned).out.find("verdict: denied\n") != std::string::npos);
+  CHECK(loopback.dig({"+short", kAllowedName, "A"}).out == std::string(kAllowedV4) + "\n");
+  CHECK(trace(learned).out.find("allowed by shop/client-egress egress rule 2") !=
+        std::string::npos);
+
+  // A new policy is asked as soon as it is in force.
+  loopback.policies.publish({{"web.yaml", kHttpIngress}});
+  CHECK(eventually([&] {
+    return trace(learned).out.find("no policy selects the pod in this direction") !=
+           std::string::npos;
+  }));
+  const Outcome unknown = trace({"--from", "shop/nobody", "--to", "shop/web", "--port", "80"});
+  CHECK(unknown.text().find("there is no pod shop/nobody") != std::string::npos);
+}
+
 TEST_CASE("a static HTTP listener speaks HTTP/2 by prior knowledge, and judges each stream") {
   Loopback loopback;
   const std::string url = "http://127.0.0.1:" + std::to_string(loopback.http_port);

@@ -2,6 +2,7 @@
 // are judged by.
 #include "policy-compiler/compile.h"
 #include "policy-compiler/eval/policy_case.h"
+#include "proxy/base/file.h"
 
 #include <boost/json/parse.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -9,7 +10,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 
 namespace {
@@ -18,11 +18,6 @@ namespace json = boost::json;
 using namespace weir::policy;
 
 const std::filesystem::path kFolder = WEIR_POLICY_CASES;
-
-std::string read(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
 
 std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> out;
@@ -43,7 +38,7 @@ void check_documents(const std::filesystem::path& folder, const std::filesystem:
     const json::object row = json::parse(line).as_object();
     const std::string file(row.at("file").as_string());
     if (!parsed.contains(file)) {
-      parsed[file] = parse_policies(file, read(folder / file));
+      parsed[file] = parse_policies(file, weir::read_file((folder / file).string()).value());
     }
     const auto number = static_cast<std::size_t>(row.at("doc").as_int64());
     INFO(file << " document " << number);
@@ -87,7 +82,7 @@ TEST_CASE("every worked case has the reference's verdicts", "[policy]") {
   std::size_t cases = 0;
   for (const auto& path : files_in(kFolder / "cases" / "eval")) {
     INFO(path.filename().string());
-    const json::value policy_case = json::parse(read(path));
+    const json::value policy_case = json::parse(weir::read_file(path.string()).value());
     const auto answers = answer_case(policy_case);
     REQUIRE(answers.has_value());
     for (const std::string& difference : compare_answers(policy_case, *answers)) {
@@ -100,7 +95,7 @@ TEST_CASE("every worked case has the reference's verdicts", "[policy]") {
 
 TEST_CASE("a verdict that is not the expected one is told", "[policy]") {
   const auto path = files_in(kFolder / "cases" / "eval").front();
-  json::value policy_case = json::parse(read(path));
+  json::value policy_case = json::parse(weir::read_file(path.string()).value());
   const auto answers = answer_case(policy_case);
   REQUIRE(answers.has_value());
   json::object& flow = policy_case.at("expected").at("flows").at(0).as_object();

@@ -1,5 +1,7 @@
 #include "test/policy/random_world.h"
 
+#include "policy-compiler/eval/sequential_numbers.h"
+
 #include <netinet/in.h>
 
 #include <stdexcept>
@@ -266,7 +268,7 @@ std::optional<RandomProgram> random_program(std::uint32_t seed) {
     }
     input.policies.push_back(document.policy);
   }
-  Prefixes prefixes;
+  SequentialPrefixes prefixes;
   Bits bits;
   out.compiled = compile(input, prefixes, bits);
   for (const Diagnostic& diagnostic : out.compiled.diagnostics) {

@@ -14,18 +14,7 @@
 
 namespace weir::policy::test {
 
-class Prefixes : public PrefixIdentities {
-public:
-  IdentityId identity_of(const IpPrefix& prefix) override {
-    return x_numbers
-        .try_emplace(prefix, static_cast<IdentityId>(WEIR_IDENTITY_FIRST_PREFIX + x_numbers.size()))
-        .first->second;
-  }
-
-private:
-  std::map<IpPrefix, IdentityId> x_numbers;
-};
-
+// From the top, so that the high bits are used too.
 class Bits : public FqdnGroupBits {
 public:
   std::optional<unsigned> bit_of(EndpointId endpoint, const std::string& group) override {

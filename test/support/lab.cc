@@ -213,7 +213,8 @@ void PolicyFolder::publish(const std::map<std::string, std::string>& files) {
   }
 }
 
-HttpServer::HttpServer(const NetNs* where, fs::path folder, std::string name, std::uint16_t port)
+HttpServer::HttpServer(const NetNs* where, const fs::path& folder, const std::string& name,
+                       std::uint16_t port)
     : x_log(folder / "requests.log"), x_port(port),
       x_process(start_nginx(where, folder, name, port, x_log)) {}
 
@@ -380,6 +381,7 @@ void Lab::write_endpoints() {
     text += "  " + name + ": {labels: {kubernetes.io/metadata.name: " + name + "}}\n";
   }
   text += std::string("nodes:\n  - {name: node-a, ips: [") + kNodeV4 + ", \"" + kNodeV6 + "\"]}\n";
+  text += "services: " + x_services + "\n";
   write_file(folder() / "endpoints.yaml.new", text);
   fs::rename(folder() / "endpoints.yaml.new", folder() / "endpoints.yaml");
 }
@@ -389,11 +391,12 @@ void Lab::write_config() {
   write_file(folder() / "weir.yaml",
              "node: {name: node-a}\npolicies: {directory: " + in_folder("policies") +
                  "}\nendpoints: {file: " + in_folder("endpoints.yaml") +
+                 "}\nsecrets: {directory: " + in_folder("secrets") +
                  "}\nstate: {directory: " + in_folder("state") +
                  "}\nworkers: 2\nredirect: {mode: bpf, bpffs: " + bpffs().string() +
                  "}\nadmin: {address: \"127.0.0.1:" + std::to_string(kAdminPort) +
                  "\"}\nmetrics: {address: \"127.0.0.1:9932\"}\naccessLog: {path: " +
-                 in_folder("access.log") + ", format: json}\n");
+                 in_folder("access.log") + ", format: json}\ndns: " + x_dns_options + "\n");
 }
 
 void Lab::start_weir() {

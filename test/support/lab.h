@@ -92,7 +92,7 @@ private:
 class HttpServer {
 public:
   // Inside `where` on every address; nullptr: on 127.0.0.1 of the machine.
-  HttpServer(const NetNs* where, std::filesystem::path folder, std::string name,
+  HttpServer(const NetNs* where, const std::filesystem::path& folder, const std::string& name,
              std::uint16_t port);
 
   // What has been logged. A request answered before `marker`, a target asked for just now, is
@@ -201,6 +201,10 @@ public:
   void connect_pod(const Pod& pod);
   HttpServer& serve_http(const Pod& pod, std::uint16_t port = 80);
 
+  // The value of `services` in endpoints.yaml from the next write_endpoints() on, as YAML.
+  void set_services(std::string yaml) { x_services = std::move(yaml); }
+  // The value of `dns` in weir.yaml, as YAML.
+  void set_dns(std::string yaml) { x_dns_options = std::move(yaml); }
   void write_endpoints(); // replaces the file by renaming
   // Writes weir.yaml and endpoints.yaml, starts weir-proxy in the node, waits for /ready.
   void start_weir();
@@ -235,6 +239,8 @@ private:
   std::unique_ptr<HttpServer> x_world_http;
   std::unique_ptr<DnsServer> x_dns;
   std::unique_ptr<PolicyFolder> x_policies;
+  std::string x_services = "[]";
+  std::string x_dns_options = "{}";
   std::optional<Process> x_weir;
 };
 

@@ -86,8 +86,8 @@ std::string unique_name() {
 }
 
 NetNs::NetNs() : x_name(unique_name()) {
-  static const bool swept = (sweep_leftovers(), true);
-  static_cast<void>(swept);
+  static const bool kSwept = (sweep_leftovers(), true);
+  static_cast<void>(kSwept);
   must({.argv = {"ip", "netns", "add", x_name}}, "ip netns add");
   const std::string path = std::string(kNamespaces) + "/" + x_name;
   x_fd.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -105,7 +105,12 @@ PacketBuilder& PacketBuilder::ether_type(std::uint16_t value) {
 }
 
 PacketBuilder& PacketBuilder::ipv4_options(std::size_t words) {
-  x_option_words = words;
+  return ipv4_options(Bytes(4 * words, 1));
+}
+
+PacketBuilder& PacketBuilder::ipv4_options(Bytes options) {
+  x_options = std::move(options);
+  x_options.resize((x_options.size() + 3) / 4 * 4);
   return *this;
 }
 
@@ -124,7 +129,7 @@ Bytes PacketBuilder::network_packet() const {
   Bytes packet;
   if (!x_v6) {
     WEIR_CHECK(x_extensions.empty());
-    const std::size_t header = 20 + 4 * x_option_words;
+    const std::size_t header = 20 + x_options.size();
     packet.push_back(static_cast<std::uint8_t>(0x40 | (header / 4)));
     packet.push_back(0);
     put16(packet, static_cast<unsigned>(header + x_payload.size()));
@@ -135,7 +140,7 @@ Bytes PacketBuilder::network_packet() const {
     put16(packet, 0);
     put_address(packet, x_source, false);
     put_address(packet, x_destination, false);
-    packet.resize(header, 1); // options: no operation
+    packet.insert(packet.end(), x_options.begin(), x_options.end());
   } else {
     Bytes extensions;
     std::uint8_t first = x_protocol;

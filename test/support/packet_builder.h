@@ -29,8 +29,9 @@ public:
   PacketBuilder& raw(std::uint8_t protocol, Bytes payload);
 
   PacketBuilder& hop_limit(std::uint8_t value);
-  PacketBuilder& ether_type(std::uint16_t value); // else what the family says
-  PacketBuilder& ipv4_options(std::size_t words);
+  PacketBuilder& ether_type(std::uint16_t value);           // else what the family says
+  PacketBuilder& ipv4_options(std::size_t words);           // no operation
+  PacketBuilder& ipv4_options(Bytes options);               // padded to whole words
   PacketBuilder& fragment(std::uint16_t offset, bool more); // offset in 8-byte units
   // IPv6: a header of `length` 8-byte units beyond the first, all zero, before those added so far.
   PacketBuilder& extension(std::uint8_t type, std::uint8_t length = 0);
@@ -46,7 +47,7 @@ private:
   Bytes x_payload;
   std::uint8_t x_hop_limit = 64;
   std::uint16_t x_ether_type = 0;
-  std::size_t x_option_words = 0;
+  Bytes x_options;
   std::uint16_t x_fragment = 0; // as IPv4 writes it
   bool x_fragmented = false;
   std::vector<std::pair<std::uint8_t, std::uint8_t>> x_extensions; // type and length, first first

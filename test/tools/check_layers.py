@@ -25,7 +25,8 @@ BELOW_CONTROL = BELOW_SESSION + ["policy-compiler/*", "proxy/session", "proxy/en
 LAYERS = {
     "redirect-bpf/abi": [],
     "redirect-bpf/bpf": ["redirect-bpf/abi"],
-    "redirect-bpf/user": ["proxy/base", "redirect-bpf/abi"],
+    # decide.h: lifetimes of flows are decided once, for both halves.
+    "redirect-bpf/user": ["proxy/base", "redirect-bpf/abi", "redirect-bpf/bpf"],
     "proxy/base": [],
     "policy-compiler/runtime": ["proxy/base", "redirect-bpf/abi"],
     "policy-compiler": ["proxy/base", "redirect-bpf/abi", "policy-compiler/*"],

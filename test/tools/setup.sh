@@ -37,9 +37,10 @@ build_packages=(g++ cmake ninja-build pkg-config ccache lld git ca-certificates
   clang-19 clang-format-19 clang-tidy-19 llvm-19 libclang-rt-19-dev bpftool
   "libboost$boost-dev" libllhttp-dev libc-ares-dev libbpf-dev libelf-dev zlib1g-dev libssl-dev
   libyaml-cpp-dev libre2-dev libcli11-dev libspdlog-dev libnghttp2-dev catch2 linux-libc-dev)
-test_packages=(iproute2 iputils-ping procps curl nginx-light dnsmasq-base bind9-dnsutils
-  netcat-openbsd nghttp2-client nghttp2-server python3 shellcheck jq)
-bench_packages=(haproxy nftables wrk linux-perf)
+test_packages=(iproute2 iptables iputils-ping procps curl nginx-light dnsmasq-base bind9-dnsutils
+  netcat-openbsd nghttp2-client nghttp2-server openssl python3 python3-grpcio
+  shellcheck jq)
+bench_packages=(haproxy nftables nghttp2-proxy wrk linux-perf dnsperf dnsdist unbound)
 
 case $tier in
 run) packages=("${run_packages[@]}") ;;

@@ -51,6 +51,7 @@ public:
   }
 
   std::shared_ptr<const admin::View> view() const override { return x_view; }
+  std::uint64_t fqdn_evicted() const override { return 3; }
   std::vector<admin::FqdnRow> fqdn() const override {
     const auto expiry = std::chrono::sys_days(std::chrono::year(2026) / 11 / 24);
     return {{"shop/client", "www.example.com.", "203.0.113.9", 300, expiry},
@@ -74,6 +75,17 @@ public:
   }
   std::vector<redirect::MapUse> bpf_map_use() override {
     return {{"weir_endpoints", 4, 16384}, {"odd\"\\\nname", 0, 1}};
+  }
+  Result<boost::json::object> trace(const admin::TraceQuestion& question) const override {
+    if (question.from.empty()) {
+      return invalid_error("from: must be given");
+    }
+    boost::json::array headers(question.headers.begin(), question.headers.end());
+    return boost::json::object{{"verdict", "denied"},
+                               {"from", question.from},
+                               {"path", question.path},
+                               {"headers", std::move(headers)},
+                               {"directions", boost::json::array()}};
   }
   void reload() override { ++reloads; }
   void drain() override { ++drains; }

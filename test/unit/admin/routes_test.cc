@@ -159,6 +159,20 @@ TEST_CASE("an unknown query parameter is refused, not ignored") {
   CHECK(admin.ask(verb::get, "/policies?").status == 200);
 }
 
+TEST_CASE("a trace takes its own parameters, unescaped, and says what is wrong with them") {
+  Admin admin;
+  const Reply traced =
+      admin.ask(verb::get, "/policies/trace?from=shop%2Fweb&path=%2fa%3F&header=A%3A%201");
+  CHECK(traced.status == 200);
+  CHECK(traced.body.find(R"("from":"shop/web","path":"/a?","headers":["A: 1"])") !=
+        std::string::npos);
+  CHECK(admin.ask(verb::get, "/policies/trace").status == 400);
+  CHECK(admin.ask(verb::get, "/policies/trace?from=a&frm=b").status == 400);
+  CHECK(admin.ask(verb::get, "/policies/trace?from=%2").status == 400);
+  CHECK(admin.ask(verb::get, "/policies/trace?from=%zz").status == 400);
+  CHECK(admin.ask(verb::get, "/policies?from=a").status == 400);
+}
+
 TEST_CASE("the log's level is shown and set") {
   Admin admin;
   const std::string before(log::level_name());

@@ -79,6 +79,7 @@ std::vector<Series> parse_page(const std::string& page) {
   std::set<std::pair<std::string, std::map<std::string, std::string>>> seen;
   std::istringstream lines(page);
   std::string line, helped, typed;
+  bool histogram = false;
   REQUIRE(page.back() == '\n');
   while (std::getline(lines, line)) {
     CAPTURE(line);
@@ -90,11 +91,15 @@ std::vector<Series> parse_page(const std::string& page) {
       typed = line.substr(7, line.find(' ', 7) - 7);
       REQUIRE(typed == helped);
       const std::string type = line.substr(8 + typed.size());
-      REQUIRE((type == "counter" || type == "gauge"));
+      REQUIRE((type == "counter" || type == "gauge" || type == "histogram"));
       REQUIRE((type == "counter") == typed.ends_with("_total"));
+      histogram = type == "histogram";
     } else {
       all.push_back(parse_series(line));
-      REQUIRE(all.back().name == typed);
+      const std::string& name = all.back().name;
+      const bool part =
+          name == typed + "_bucket" || name == typed + "_sum" || name == typed + "_count";
+      REQUIRE((histogram ? part : name == typed));
       REQUIRE(seen.emplace(all.back().name, all.back().labels).second);
     }
   }
@@ -121,6 +126,10 @@ TEST_CASE("the page follows Prometheus' text format and sums the workers up") {
   CHECK(value_of(all, "weir_connections_active", {{"protocol", "http"}}) == 5);
   CHECK(value_of(all, "weir_dns_queries_total", {{"verdict", "allowed"}}) == 11);
   CHECK(value_of(all, "weir_dns_responses_total", {{"rcode", "NXDOMAIN"}}) == 2);
+  CHECK(value_of(all, "weir_dns_refused_total", {{"reason", "name"}}) == 0);
+  CHECK(value_of(all, "weir_dns_duration_seconds_bucket", {{"scope", "held"}, {"le", "+Inf"}}) ==
+        0);
+  CHECK(value_of(all, "weir_fqdn_evicted_total") == 3);
   CHECK(value_of(all, "weir_fqdn_names") == 1);
   CHECK(value_of(all, "weir_fqdn_ips") == 2);
   CHECK(value_of(all, "weir_policy_revision") == 7);
@@ -156,7 +165,7 @@ TEST_CASE("every drop reason of the ABI has a name") {
       reasons.insert(series.labels.at("reason"));
     }
   }
-  CHECK(reasons.size() == WEIR_DROP_TO_NODE_PROXY); // the last reason; 0 is none
+  CHECK(reasons.size() == WEIR_DROP_PORT_IN_USE); // the last reason; 0 is none
 }
 
 TEST_CASE("counters of the kernel that cannot be read are left out and said") {

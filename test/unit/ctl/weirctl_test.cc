@@ -272,6 +272,169 @@ TEST_CASE("policy check of what cannot be read is exit 2, and the rest is checke
   CHECK_THAT(checked.out, ContainsSubstring("unknown field `ingres`"));
 }
 
+const std::string kCase = R"({
+  "endpoints": [{"name": "web", "namespace": "shop", "labels": {"app": "web"}},
+                {"name": "api", "namespace": "shop", "labels": {"app": "api"}}],
+  "policies": ["apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: api, namespace: shop}\nspec: {endpointSelector: {matchLabels: {app: api}}, ingress: [{toPorts: [{ports: [{port: \"80\", protocol: TCP}], rules: {http: [{path: /a}]}}]}]}"],
+  "flows": [{"from": "web", "to": "api", "proto": "TCP", "dport": 80,
+             "http": [{"method": "GET", "path": "/a"}, {"method": "GET", "path": "/b"}]},
+            {"from": "web", "to": "nobody", "proto": "TCP", "dport": 80},
+            {"from": "web", "to": "api", "proto": "UDP", "dport": 99999999}],
+  "expected": {"policies": [{"kind": "CiliumNetworkPolicy", "name": "api", "valid": true}],
+               "flows": [{"verdict": "allow", "http": ["allow", "deny"],
+                          "ingress": {"enforced": true, "verdict": "allow", "redirect": "http"},
+                          "egress": {"enforced": false, "verdict": "allow"}}]}})";
+
+TEST_CASE(
+    "policy eval --answers gives a line of JSON for each case, whatever becomes of the others") {
+  const Folder folder;
+  const std::string good = folder.file("a.json", kCase);
+  const std::string bad = folder.file("b.json", "{");
+  const Outcome answered = run({"policy", "eval", "--answers", good, bad, good});
+  CHECK(answered.exit_code == 2);
+  CHECK_THAT(answered.err, ContainsSubstring("b.json is no JSON"));
+  std::vector<boost::json::value> lines;
+  for (std::size_t at = 0; at < answered.out.size();) {
+    const auto end = answered.out.find('\n', at);
+    lines.push_back(boost::json::parse(answered.out.substr(at, end - at)));
+    at = end + 1;
+  }
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0] == lines[2]);
+  CHECK(lines[1].as_object().contains("error"));
+  CHECK(lines[0].at("policies").at(0).at("valid") == true);
+  const auto& flows = lines[0].at("flows");
+  REQUIRE(flows.as_array().size() == 3);
+  CHECK(flows.at(0).at("verdict") == "allow");
+  CHECK(flows.at(0).at("ingress").at("redirect") == "http");
+  CHECK(flows.at(0).at("http") == boost::json::array{"allow", "deny"});
+  CHECK(flows.at(1).at("verdict") == "error");
+  CHECK(flows.at(2).at("verdict") == "error");
+}
+
+TEST_CASE("policy eval compares with what the case expects and lists the differences") {
+  const Folder folder;
+  const std::string right = folder.file("right.json", kCase);
+  CHECK(run({"policy", "eval", right}).out == "1 cases, 0 differences\n");
+  CHECK(run({"policy", "eval", right}).exit_code == 0);
+  std::string wrong_text = kCase;
+  wrong_text.replace(wrong_text.find("[\"allow\", \"deny\"]"), 17, "[\"deny\", \"deny\"] ");
+  const std::string wrong = folder.file("wrong.json", wrong_text);
+  const Outcome compared = run({"policy", "eval", right, wrong});
+  CHECK(compared.exit_code == 1);
+  CHECK(compared.out == wrong + ": flow 0 (web → api TCP/80): http probe 0 allow, expected deny\n"
+                                "2 cases, 1 differences\n");
+  const auto told = boost::json::parse(run({"policy", "eval", wrong, "-o", "json"}).out);
+  CHECK(told.at("differences").at(0).at("case").as_string() == wrong);
+  CHECK(run({"policy", "eval", folder.path() + "/none.json"}).exit_code == 2);
+}
+
+const std::string kTraced = R"(apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: web}}]
+    toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules:
+        http:
+        - {method: GET, path: "/orders(/.*)?"}
+        - {method: POST, path: "/orders"}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web-egress, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  egress:
+  - toEndpoints: [{}]
+  - toFQDNs: [{matchName: www.example.com}]
+    toPorts: [{ports: [{port: "443", protocol: TCP}]}]
+  egressDeny:
+  - toEntities: [host]
+)";
+const std::string kTracedEndpoints = R"(endpoints:
+  - {name: web, namespace: shop, labels: {app: web}, ips: [10.0.1.11]}
+  - {name: api, namespace: shop, labels: {app: api}, ips: [10.0.1.12]}
+nodes:
+  - {name: node-a, ips: [192.168.1.1]}
+)";
+
+TEST_CASE("policy trace of files says who decides, and what came nearest") {
+  const Folder folder;
+  const std::string policies = folder.file("p.yaml", kTraced);
+  const std::string endpoints = folder.file("e.yaml", kTracedEndpoints);
+  const auto trace = [&](std::vector<std::string> arguments) {
+    std::vector<std::string> argv = {"policy",      "trace",   "--policies", policies,
+                                     "--endpoints", endpoints, "--from",     "shop/web"};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    Outcome outcome = run(std::move(argv));
+    for (auto at = outcome.out.find(policies); at != std::string::npos;
+         at = outcome.out.find(policies)) {
+      outcome.out.replace(at, policies.size(), "p.yaml");
+    }
+    return outcome;
+  };
+  const std::string egress = "egress of shop/web to shop/api: allowed\n"
+                             "  policies: shop/web-egress\n"
+                             "  allowed by shop/web-egress egress rule 1 (p.yaml:21)\n";
+
+  const Outcome open = trace({"--to", "shop/api", "--port", "80/TCP"});
+  CHECK(open.exit_code == 0);
+  CHECK(open.out == egress + "ingress of shop/api from shop/web: proxied\n"
+                             "  policies: shop/api\n"
+                             "  the proxy (http) decides, by shop/api ingress rule 1 (p.yaml:7) "
+                             "among others; ask with --method, --path, --host, --header\n"
+                             "verdict: allowed\n");
+
+  const Outcome path =
+      trace({"--to", "shop/api", "--port", "80", "--method", "GET", "--path", "/discounts"});
+  CHECK(path.exit_code == 1);
+  CHECK(path.out == egress + "ingress of shop/api from shop/web: denied\n"
+                             "  policies: shop/api\n"
+                             "  no rule accepts it at L7\n"
+                             "  nearest: method `GET` is allowed by shop/api ingress rule 1, path "
+                             "`/discounts` is not (it asks for `/orders(/.*)?`) (p.yaml:7)\n"
+                             "verdict: denied\n");
+  CHECK(trace({"--to", "shop/api", "--port", "80", "--method", "POST", "--path", "/orders"})
+            .exit_code == 0);
+
+  const Outcome port = trace({"--to", "shop/api", "--port", "81"});
+  CHECK_THAT(port.out,
+             ContainsSubstring("this client is allowed by shop/api ingress rule 1, 81/TCP "
+                               "is not (it opens 80/TCP) (p.yaml:7)"));
+  CHECK(trace({"--to", "www.example.com", "--port", "443"}).exit_code == 0);
+  CHECK_THAT(trace({"--to", "203.0.113.1", "--port", "443"}).out,
+             ContainsSubstring("(only addresses learned from DNS)"));
+  CHECK_THAT(trace({"--to", "192.168.1.1", "--port", "22", "--node", "node-a"}).out,
+             ContainsSubstring("denied by shop/web-egress egressDeny rule 1 (p.yaml:25)"));
+
+  const auto told = boost::json::parse(
+      trace({"--to", "shop/api", "--port", "80", "--path", "/x", "-o", "json"}).out);
+  CHECK(told.at("verdict") == "denied");
+  CHECK(told.at("directions").at(1).at("reason") == "path");
+  CHECK(told.at("directions").at(1).at("nearest").at(0).at("rule").at("line") == 7);
+
+  CHECK(trace({"--to", "shop/none", "--port", "80"}).exit_code == 2);
+  CHECK(trace({"--to", "shop/api", "--port", "http"}).exit_code == 2);
+  CHECK(run({"policy", "trace", "--policies", policies, "--from", "a/b", "--to", "a/c", "--port",
+             "80"})
+            .err == "weirctl: --policies and --endpoints go together\n");
+}
+
+TEST_CASE("policy trace without files asks the running proxy") {
+  const Proxy proxy;
+  const Outcome asked =
+      proxy.ask({"policy", "trace", "--from", "shop/web", "--to", "shop/api", "--port", "80/TCP",
+                 "--path", "/a?b=c&d", "--header", "X-A: 1", "--header", "X-B: %", "-o", "json"});
+  CHECK(asked.exit_code == 1);
+  CHECK(boost::json::parse(asked.out) ==
+        boost::json::parse(R"({"verdict": "denied", "from": "shop/web", "path": "/a?b=c&d",
+                               "headers": ["X-A: 1", "X-B: %"], "directions": []})"));
+}
+
 TEST_CASE("cleanup refuses while a proxy runs") {
   const Proxy proxy;
   const Outcome refused = proxy.ask({"cleanup", "--bpffs", "/nonexistent"});

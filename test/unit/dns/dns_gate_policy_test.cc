@@ -33,8 +33,9 @@ constexpr auto kDnsPolicy = R"({
 // shop/web asks shop/api, which the test plays, through a static listener.
 class PolicyFixture : public test::ServiceFixture {
 public:
-  explicit PolicyFixture(const std::string& spec)
-      : upstream(SOCK_DGRAM, "127.0.0.1:0"), client(SOCK_DGRAM, "127.0.0.1:0") {
+  explicit PolicyFixture(const std::string& spec, const config::Dns& dns = {})
+      : context{worker, http, cache, log, nullptr, dns}, upstream(SOCK_DGRAM, "127.0.0.1:0"),
+        client(SOCK_DGRAM, "127.0.0.1:0") {
     publish(spec);
     auto opened = DnsListener::open_static(
         service, ListenAddr{address("127.0.0.1:0")}, upstream.local(),
@@ -59,6 +60,17 @@ public:
         std::vector<endpoint::Endpoint>{pod(1, compiler.kWeb, "web", "10.0.1.1"),
                                         pod(2, compiler.kApi, "api", "10.0.1.2")},
         std::vector<policy::Program::Prefix>(prefixes.begin(), prefixes.end()));
+    endpoint::PodSpec dns_pod;
+    dns_pod.pod_namespace = "kube-system";
+    dns_pod.labels = {{"k8s-app", "kube-dns"}};
+    dns_pod.addresses = {*IpAddress::parse("10.0.1.53")};
+    endpoint::ServiceSpec service_of_web;
+    service_of_web.cluster_addresses = {*IpAddress::parse("10.96.0.20")};
+    endpoint::ClusterSpec cluster;
+    cluster.pods = {dns_pod};
+    cluster.services = {service_of_web};
+    snapshot->dns =
+        std::make_shared<endpoint::DnsScope>(cluster, context.dns, endpoint::ResolvConf{});
     std::promise<void> done;
     worker.publish(snapshot, [&done] { done.set_value(); });
     done.get_future().get();
@@ -73,7 +85,7 @@ public:
   RecordingRedirector kernel;
   dns::FqdnCache cache{kernel, {}};
   config::Http http;
-  SessionContext context{worker, http, cache, log};
+  SessionContext context;
   TestSocket upstream, client;
   std::unique_ptr<DnsListener> listener;
 
@@ -95,7 +107,8 @@ TEST_CASE("A name that policy allows and wants is in the kernel when its answer 
   const auto [seen, weir] = f.seen_upstream(Wire::query(7, "www.example.com", kA));
   f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "www.example.com", kA)
                                .a("www.example.com", {192, 0, 2, 1})
-                               .a("www.example.com", {10, 0, 1, 2})); // a pod's: never
+                               .a("www.example.com", {10, 0, 1, 2})     // a pod's: never
+                               .a("www.example.com", {10, 96, 0, 20})); // nor a service's
   CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
   f.stop();
   CHECK(f.kernel.find(1, "192.0.2.1") != nullptr);
@@ -152,16 +165,88 @@ TEST_CASE("A query in flight over a policy change is learned by the new policy")
   CHECK(f.kernel.learned.empty());
 }
 
-TEST_CASE("Where policy allows the server at L4 alone, queries pass unjudged and teach nothing") {
-  PolicyFixture f(R"({
+constexpr auto kNoDnsRule = R"({
     endpointSelector: {matchLabels: {app: web}},
-    egress: [{toEndpoints: [{matchLabels: {app: api}}]}, {toFQDNs: [{matchPattern: "*"}]}]})");
+    egress: [{toEndpoints: [{matchLabels: {app: api}}]}, {toFQDNs: [{matchPattern: "*"}]}]})";
+
+TEST_CASE("Where policy allows the server without a DNS rule, answers are observed for toFQDNs") {
+  PolicyFixture f(kNoDnsRule);
+  const auto [seen, weir] = f.seen_upstream(Wire::query(7, "www.example.org", kA));
+  f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "www.example.org", kA)
+                               .a("www.example.org", {192, 0, 2, 1}));
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
+  f.stop();
+  CHECK(f.kernel.find(1, "192.0.2.1") != nullptr);
+}
+
+TEST_CASE("Where observing is switched off, queries without a DNS rule teach nothing") {
+  config::Dns dns;
+  dns.observe = false;
+  PolicyFixture f(kNoDnsRule, dns);
   const auto [seen, weir] = f.seen_upstream(Wire::query(7, "www.example.org", kA));
   f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "www.example.org", kA)
                                .a("www.example.org", {192, 0, 2, 1}));
   CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kNoError);
   f.stop();
   CHECK(f.kernel.learned.empty());
+}
+
+Rcode answer_for(PolicyFixture& f, std::string_view asked) {
+  f.client.send_to(f.listener->local(), Wire::query(7, asked, kA));
+  return dns::message_rcode(f.client.receive().first);
+}
+
+TEST_CASE("D17: a search list's tries are NXDOMAIN where another of them is allowed") {
+  PolicyFixture f(kDnsPolicy);
+  CHECK(answer_for(f, "www.example.com.shop.svc.cluster.local") == Rcode::kNxDomain);
+  CHECK(answer_for(f, "www.example.com.svc.cluster.local") == Rcode::kNxDomain);
+  CHECK(answer_for(f, "www.example.com.cluster.local") == Rcode::kNxDomain);
+  // No search list of this pod makes these.
+  CHECK(answer_for(f, "www.example.com.other.svc.cluster.local") == Rcode::kRefused);
+  CHECK(answer_for(f, "www.example.com.evil.com") == Rcode::kRefused);
+  // And nothing that is allowed can follow these.
+  CHECK(answer_for(f, "evil.com.shop.svc.cluster.local") == Rcode::kRefused);
+  CHECK(answer_for(f, "evil.com") == Rcode::kRefused);
+  CHECK(answer_for(f, "shop.svc.cluster.local") == Rcode::kRefused);
+  CHECK_FALSE(f.upstream.has_something());
+}
+
+TEST_CASE("D17: a search list's earlier try is NXDOMAIN where a later one of it is allowed") {
+  PolicyFixture f(R"({
+    endpointSelector: {matchLabels: {app: web}},
+    egress: [{toEndpoints: [{matchLabels: {app: api}}],
+              toPorts: [{ports: [{port: "53", protocol: ANY}],
+                         rules: {dns: [{matchName: db.other.svc.cluster.local}]}}]}]})");
+  CHECK(answer_for(f, "db.other.shop.svc.cluster.local") == Rcode::kNxDomain);
+  CHECK(answer_for(f, "db.third.shop.svc.cluster.local") == Rcode::kRefused);
+}
+
+TEST_CASE("D17: what is refused can be made REFUSED or NXDOMAIN throughout") {
+  config::Dns dns;
+  dns.refusal = config::DnsRefusal::kRefused;
+  PolicyFixture refused(kDnsPolicy, dns);
+  CHECK(answer_for(refused, "www.example.com.shop.svc.cluster.local") == Rcode::kRefused);
+  dns.refusal = config::DnsRefusal::kNxDomain;
+  PolicyFixture absent(kDnsPolicy, dns);
+  CHECK(answer_for(absent, "evil.com") == Rcode::kNxDomain);
+}
+
+TEST_CASE("D11: a server that nobody trusts is asked as policy says, and teaches nothing") {
+  PolicyFixture f(kDnsPolicy);
+  const auto teaches = [&](std::string_view server) {
+    return f.on_worker([&] {
+      auto gate = std::make_unique<PolicyGate>(
+          f.worker, f.cache, FixedFlow{policy::Direction::kEgress, "shop/web", "shop/api", 53},
+          IPPROTO_UDP);
+      GateDnsPolicy policy(f.context, std::move(gate), IpAddress::parse(server));
+      const DnsDecision decision = policy.judge(name("www.example.com"));
+      CHECK(decision.allowed);
+      return decision.teaches;
+    });
+  };
+  CHECK_FALSE(teaches("10.0.1.2"));
+  CHECK_FALSE(teaches("8.8.8.8"));
+  CHECK(teaches("10.0.1.53"));
 }
 
 TEST_CASE("Where policy does not let the pod reach the server at all, queries are refused") {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -72,6 +73,14 @@ public:
                      std::span<const redirect::EndpointState> /*endpoints*/) override {
     return {};
   }
+  Result<void> set_services(std::span<const redirect::ServiceState> /*services*/) override {
+    return {};
+  }
+  std::optional<SocketAddress> backend_of(const SocketAddress& /*client*/,
+                                          const SocketAddress& /*destination*/,
+                                          std::uint8_t /*protocol*/) override {
+    return std::nullopt;
+  }
   Result<void> set_listeners(std::span<const redirect::WorkerListeners> /*workers*/) override {
     return {};
   }
@@ -125,6 +134,7 @@ struct ManualClock {
   // The clock outlives the cache.
   dns::FqdnCacheOptions options() {
     dns::FqdnCacheOptions options;
+    options.remember = std::chrono::seconds(0); // what is over is gone
     options.clock = [this] { return boot_ns; };
     options.wall = [this] { return wall; };
     return options;

@@ -11,8 +11,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <random>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace weir::dns {
@@ -163,6 +166,66 @@ TEST_CASE("D9: an expired address stays in the kernel while a flow uses it, clos
   CHECK(f.kernel.learned.empty());
 }
 
+TEST_CASE("D9: an address whose time is over is remembered for a while, and why it opens nothing") {
+  ManualClock clock;
+  RecordingRedirector kernel;
+  const FqdnPolicy policy(groups);
+  auto options = clock.options();
+  options.remember = 600s;
+  FqdnCache cache(kernel, options);
+  const IpAddress address = ips({"192.0.2.1"})[0];
+  REQUIRE(cache.learn(policy, 7, name("a.com"), 300, {address}).has_value());
+  REQUIRE(cache.learn(policy, 7, name("b.com"), 600, {address}).has_value());
+  CHECK_FALSE(cache.expired(7, address));
+  clock.advance(370s);
+  cache.expire();
+  CHECK_FALSE(cache.expired(7, address)); // b.com opens it still
+  CHECK(kernel.find(7, "192.0.2.1")->groups == 2);
+  clock.advance(330s);
+  cache.expire();
+  CHECK(cache.groups_of(7, address) == 0);
+  REQUIRE(kernel.find(7, "192.0.2.1") != nullptr); // which tells the kernel that it was open once
+  CHECK(kernel.find(7, "192.0.2.1")->expires_ns < clock.boot_ns);
+  const auto expired = cache.expired(7, address);
+  REQUIRE(expired);
+  CHECK(expired->name == name("b.com"));
+  CHECK(expired->age == 40s);
+  CHECK_FALSE(cache.expired(8, address));
+  const auto entries = cache.entries();
+  CHECK(std::all_of(entries.begin(), entries.end(), [](const auto& entry) { return entry.over; }));
+  // It comes back as if it had never been away.
+  REQUIRE(cache.learn(policy, 7, name("b.com"), 600, {address}).has_value());
+  CHECK(cache.groups_of(7, address) == 2);
+  CHECK_FALSE(cache.expired(7, address));
+  clock.advance(2000s);
+  cache.expire();
+  CHECK(kernel.learned.empty());
+  CHECK(cache.size() == 0);
+}
+
+TEST_CASE("What was over before a restart is told with its age after it") {
+  StateFolder folder;
+  ManualClock clock;
+  const FqdnPolicy policy(groups);
+  auto options = clock.options();
+  options.remember = 600s;
+  const IpAddress address = ips({"192.0.2.1"})[0];
+  {
+    RecordingRedirector kernel;
+    FqdnCache cache(kernel, options);
+    REQUIRE(cache.learn(policy, 7, name("a.com"), 300, {address}).has_value());
+    clock.advance(400s);
+    cache.expire();
+    REQUIRE(cache.save(folder.file()).has_value());
+  }
+  RecordingRedirector kernel;
+  FqdnCache cache(kernel, options);
+  REQUIRE(cache.load(folder.file()).has_value());
+  CHECK(cache.groups_of(7, address) == 0);
+  REQUIRE(cache.expired(7, address));
+  CHECK(cache.expired(7, address)->age == 40s);
+}
+
 TEST_CASE("When one of an address's names expires, the kernel loses that name's groups") {
   Fixture f;
   REQUIRE(f.cache.learn(f.policy, 7, name("a.com"), 60, ips({"192.0.2.1"})).has_value());
@@ -291,6 +354,95 @@ TEST_CASE("D10: a flood of names costs the flooding endpoint only") {
   CHECK(cache.evicted() == 1900);
 }
 
+TEST_CASE("D10: over the limit of all, who has the most gives way, and nobody else") {
+  ManualClock clock;
+  RecordingRedirector kernel;
+  const FqdnPolicy policy(groups);
+  auto options = clock.options();
+  options.max_total = 200;
+  FqdnCache cache(kernel, options);
+  for (policy::EndpointId endpoint = 1; endpoint <= 10; ++endpoint) {
+    REQUIRE(
+        cache.learn(policy, endpoint, name("a.com"), 300, {numbered(1), numbered(2)}).has_value());
+  }
+  for (unsigned i = 0; i < 5000; ++i) {
+    REQUIRE(cache.learn(policy, 77, name("n" + std::to_string(i) + ".wild"), 300, {numbered(i)})
+                .has_value());
+    REQUIRE(cache.groups_of(77, numbered(i)) == 4);
+    REQUIRE(kernel.learned.size() <= 200);
+  }
+  for (policy::EndpointId endpoint = 1; endpoint <= 10; ++endpoint) {
+    CHECK(cache.groups_of(endpoint, numbered(1)) == 1);
+    CHECK(cache.groups_of(endpoint, numbered(2)) == 1);
+  }
+  CHECK(cache.size() == kernel.learned.size());
+  CHECK(cache.evicted() == 20 + 5000 - cache.size());
+}
+
+TEST_CASE("D10: what goes over a limit is always what was learned longest ago") {
+  constexpr std::size_t kMaxAddresses = 50;
+  constexpr std::size_t kMaxNames = 20;
+  ManualClock clock;
+  RecordingRedirector kernel;
+  const FqdnPolicy policy(groups);
+  auto options = clock.options();
+  options.max_addresses = kMaxAddresses;
+  options.max_names = kMaxNames;
+  FqdnCache cache(kernel, options);
+  std::mt19937 engine(30);
+  const auto random = [&engine] { return static_cast<std::uint32_t>(engine()); };
+  // The plainest model: a list, oldest first, whose last `answer` entries are never given up.
+  using Entry = std::pair<DnsName, IpAddress>;
+  std::vector<Entry> model;
+  for (int step = 0; step < 3000; ++step) {
+    const auto asked = name("n" + std::to_string(random() % 40) + ".wild");
+    std::vector<IpAddress> addresses;
+    for (unsigned i = 0; i <= random() % 6; ++i) {
+      addresses.push_back(numbered(random() % 100));
+    }
+    std::sort(addresses.begin(), addresses.end());
+    addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+    REQUIRE(cache.learn(policy, 7, asked, 300, addresses).has_value());
+    for (const auto& address : addresses) {
+      std::erase(model, Entry(asked, address));
+      model.emplace_back(asked, address);
+    }
+    const auto name_count = [&model] {
+      std::set<DnsName> different;
+      for (const auto& entry : model) {
+        different.insert(entry.first);
+      }
+      return different.size();
+    };
+    while ((model.size() > kMaxAddresses || name_count() > kMaxNames) &&
+           model.size() > addresses.size()) {
+      model.erase(model.begin());
+    }
+    std::set<Entry> kept;
+    for (const auto& entry : cache.entries()) {
+      kept.emplace(entry.name, entry.address);
+    }
+    REQUIRE(kept == std::set<Entry>(model.begin(), model.end()));
+  }
+}
+
+TEST_CASE("D10: one address of very many names costs one entry of the kernel") {
+  ManualClock clock;
+  RecordingRedirector kernel;
+  const FqdnPolicy policy(groups);
+  FqdnCache cache(kernel, clock.options());
+  for (unsigned i = 0; i < 20'000; ++i) {
+    REQUIRE(cache.learn(policy, 7, name("n" + std::to_string(i) + ".wild"), 300, {numbered(1)})
+                .has_value());
+  }
+  CHECK(kernel.learned.size() == 1);
+  CHECK(cache.size() == 8192);
+  clock.advance(400s);
+  cache.expire();
+  CHECK(kernel.learned.empty());
+  CHECK(cache.size() == 0);
+}
+
 TEST_CASE("Over a limit, an address that a flow uses is passed over") {
   ManualClock clock;
   RecordingRedirector kernel;
@@ -416,7 +568,7 @@ TEST_CASE("S4: a state file cut short or changed at any byte is set aside, and n
   REQUIRE(before.cache.save(folder.file()).has_value());
   const auto read = read_file(folder.file());
   REQUIRE(read.has_value());
-  const std::string good = *read;
+  const std::string& good = *read;
   const auto refused = [&](const std::string& text) {
     REQUIRE(replace_file(folder.file(), text).has_value());
     Fixture f;

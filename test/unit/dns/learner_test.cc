@@ -4,6 +4,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -15,12 +16,19 @@ using test::Wire;
 constexpr std::uint16_t kA = 1;
 constexpr std::uint16_t kAaaa = 28;
 
-bool nothing_refused(const IpAddress&) { return false; }
-
-Learned learn(const Bytes& message, const RefusedAddress& refused = nothing_refused) {
+Learned learn(const Bytes& message, const LearnRules& rules = {}) {
   const auto response = parse_response(message);
   REQUIRE(response);
-  return learn_addresses(*response, refused);
+  return learn_addresses(*response, rules);
+}
+
+using Refused = std::array<std::size_t, kNotLearned>;
+constexpr Refused kNothing{};
+// So many of one kind, and none of another.
+constexpr Refused only(NotLearned why, std::size_t count = 1) {
+  Refused refused{};
+  refused[static_cast<std::size_t>(why)] = count;
+  return refused;
 }
 
 std::vector<std::string> texts(const Learned& learned) {
@@ -40,14 +48,14 @@ TEST_CASE("The addresses of the name that was asked for are learned, with their 
                                  .a("a.com", {192, 0, 2, 1}, 90));
   CHECK(texts(learned) == Texts{"192.0.2.1", "192.0.2.2"});
   CHECK(learned.ttl == 20);
-  CHECK(learned.refused == 0);
+  CHECK(learned.refused == kNothing);
 }
 
 TEST_CASE("D2: addresses of another owner are not learned") {
   const auto learned = learn(
       Wire::response(1, "a.com", kA).a("a.com", {192, 0, 2, 1}).a("evil.com", {192, 0, 2, 66}));
   CHECK(texts(learned) == Texts{"192.0.2.1"});
-  CHECK(learned.refused == 1);
+  CHECK(learned.refused == only(NotLearned::kChain));
 }
 
 TEST_CASE("D2: a chain of canonical names is followed in any order, with its smallest time") {
@@ -63,7 +71,7 @@ TEST_CASE("D2: a broken chain teaches nothing") {
   const auto learned =
       learn(Wire::response(1, "a.com", kA).cname("a.com", "b.com").a("c.com", {192, 0, 2, 1}));
   CHECK(learned.addresses.empty());
-  CHECK(learned.refused == 1);
+  CHECK(learned.refused == only(NotLearned::kChain));
 }
 
 TEST_CASE("D2: an address beside a canonical name is not at the end of the chain") {
@@ -150,7 +158,7 @@ TEST_CASE("D6: a label with a dot inside is not the name that reads the same") {
   response.u16(1).u16(1).u16(0).u16(60).u16(4).raw("\xc6\x33\x64\x01");
   const auto learned = learn(response);
   CHECK(learned.addresses.empty());
-  CHECK(learned.refused == 1);
+  CHECK(learned.refused == only(NotLearned::kChain));
 }
 
 TEST_CASE("D8: IPv4 addresses that no name may open are not learned") {
@@ -184,17 +192,56 @@ TEST_CASE("D8: an AAAA record of a mapped IPv4 address is not learned, whichever
   const std::string mapped("\0\0\0\0\0\0\0\0\0\0\xff\xff\x01\x01\x01\x01", 16);
   const auto learned = learn(Wire::response(1, "a.com", kAaaa).record("a.com", kAaaa, 60, mapped));
   CHECK(learned.addresses.empty());
-  CHECK(learned.refused == 1);
+  CHECK(learned.refused == only(NotLearned::kRange));
 }
 
 TEST_CASE("D8: addresses that the caller refuses are not learned, nor what translates to them") {
   const auto pod = *IpAddress::parse("10.0.1.11");
-  const auto refused = [&](const IpAddress& address) { return address == pod; };
+  LearnRules refused;
+  refused.is_cluster = [&](const IpAddress& address) { return address == pod; };
   CHECK(texts(learn(
             Wire::response(1, "a.com", kA).a("a.com", {10, 0, 1, 11}).a("a.com", {10, 0, 1, 12}),
             refused)) == Texts{"10.0.1.12"});
-  CHECK(learn(Wire::response(1, "a.com", kAaaa).aaaa("a.com", "64:ff9b::a00:10b"), refused)
-            .addresses.empty());
+  CHECK(
+      learn(Wire::response(1, "a.com", kAaaa).aaaa("a.com", "64:ff9b::a00:10b"), refused).refused ==
+      only(NotLearned::kCluster));
+}
+
+TEST_CASE("D8: private addresses are learned, unless they are not wanted") {
+  const auto v4 = Wire::response(1, "a.com", kA)
+                      .a("a.com", {10, 1, 2, 3})
+                      .a("a.com", {172, 31, 0, 1})
+                      .a("a.com", {192, 168, 0, 1})
+                      .a("a.com", {100, 64, 0, 1})
+                      .a("a.com", {172, 32, 0, 1});
+  const auto v6 = Wire::response(1, "a.com", kAaaa)
+                      .aaaa("a.com", "fd00::1")
+                      .aaaa("a.com", "64:ff9b::a00:1")
+                      .aaaa("a.com", "2001:db8::1");
+  CHECK(learn(v4).addresses.size() == 5);
+  CHECK(learn(v6).addresses.size() == 3);
+  LearnRules rules;
+  rules.learn_private = false;
+  CHECK(texts(learn(v4, rules)) == Texts{"172.32.0.1"});
+  CHECK(learn(v4, rules).refused == only(NotLearned::kPrivate, 4));
+  CHECK(texts(learn(v6, rules)) == Texts{"2001:db8::1"});
+}
+
+TEST_CASE(
+    "D2: a lenient learner believes every address that was asked for, but no range the less") {
+  LearnRules rules;
+  rules.lenient = true;
+  const auto learned = learn(Wire::response(1, "a.com", kA)
+                                 .cname("a.com", "b.com")
+                                 .a("c.com", {192, 0, 2, 1}, 30)
+                                 .a("c.com", {127, 0, 0, 1})
+                                 .aaaa("c.com", "2001:db8::1"),
+                             rules);
+  CHECK(texts(learned) == Texts{"192.0.2.1"});
+  CHECK(learned.ttl == 30);
+  Refused refused = only(NotLearned::kRange);
+  refused[static_cast<std::size_t>(NotLearned::kChain)] = 1; // not of the type that was asked for
+  CHECK(learned.refused == refused);
 }
 
 } // namespace

@@ -117,7 +117,7 @@ private:
   UniqueFd x_fd;
 };
 
-// Denies names below "denied"; everything else is judged and allowed unless told otherwise.
+// Denies names below "denied"; everything else is allowed and teaches unless told otherwise.
 class FakeDnsPolicy final : public session::DnsPolicy {
 public:
   struct Learning {
@@ -127,16 +127,16 @@ public:
   };
 
   // Set before the first query.
-  bool judged = true;
+  bool teaches = true;
   std::set<IpAddress> cluster;
   std::function<Result<std::size_t>(const Learning&)> on_learn;
 
   session::DnsDecision judge(const DnsName& name) override {
     const auto labels = name.labels();
     if (!labels.empty() && labels.back() == "denied") {
-      return {false, true, "shop/dns", "name"};
+      return {false, false, "shop/dns", "name"};
     }
-    return {true, judged, {}, {}};
+    return {true, teaches, {}, {}};
   }
   bool is_cluster_address(const IpAddress& address) override { return cluster.contains(address); }
   Result<std::size_t> learn(const DnsName& name, std::uint32_t ttl,
@@ -217,6 +217,10 @@ public:
     auto shared = std::make_shared<decltype(task)>(std::move(task));
     worker.post([shared] { (*shared)(); });
     return done.get();
+  }
+
+  [[nodiscard]] std::uint64_t refused(DnsRefused reason) {
+    return worker.metrics().dns_refused[static_cast<std::size_t>(reason)].value();
   }
 
   FakeAccessLog log;

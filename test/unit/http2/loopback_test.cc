@@ -72,7 +72,7 @@ class Proxy {
 public:
   explicit Proxy(std::uint16_t server_port)
       : x_upstream{IpAddress::from_v4({127, 0, 0, 1}), server_port},
-        x_service(x_config, metrics, log, 0), x_options(session::http2_options(x_config)),
+        x_service(x_config, metrics, log, 0), x_options(session::http2_options(x_config, {})),
         x_acceptor(x_context, {asio::ip::address_v4::loopback(), 0}),
         port(x_acceptor.local_endpoint().port()) {
     x_gate.spawn(x_service.watchdog.run());

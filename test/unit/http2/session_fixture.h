@@ -23,7 +23,7 @@ namespace weir::test {
 struct SessionFixture {
   // fragment: the session reads the client's bytes in pieces of so many.
   explicit SessionFixture(std::size_t fragment = 1 << 20)
-      : service(config, metrics, log, 0), options(session::http2_options(config)) {
+      : service(config, metrics, log, 0), options(session::http2_options(config, {})) {
     upstream.fragment = fragment;
     MemoryConnection made = make_memory_connection(context);
     client = std::make_unique<MemoryPeer>(made.peer);

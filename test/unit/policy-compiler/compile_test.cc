@@ -401,15 +401,17 @@ TEST_CASE("services mean the pods behind them, or their outside addresses") {
   CHECK(f.egress(f.outside("9.9.9.9"), 80).verdict == Verdict::kAllow);
 }
 
-TEST_CASE("kafka, listeners and TLS termination open nothing; a deny of them closes the port") {
+TEST_CASE("kafka, and TLS without HTTP rules, open nothing; a deny of them closes the port") {
   Fixture f;
   f.policy("p",
            "{endpointSelector: {}, ingress: [{toPorts: [{ports: [{port: \"9092\", protocol: TCP}], "
            "rules: {kafka: [{topic: t}]}}]}, {toPorts: [{ports: [{port: \"443\", protocol: TCP}], "
-           "terminatingTLS: {secret: {name: s}}, rules: {http: [{}]}}]}]}")
+           "terminatingTLS: {secret: {name: s}}}]}, {toPorts: [{ports: [{port: \"8443\", "
+           "protocol: TCP}], terminatingTLS: {secret: {name: s}}, rules: {http: [{}]}}]}]}")
       .compile();
   CHECK(f.ingress(Fixture::kClient, 9092).verdict == Verdict::kDeny);
   CHECK(f.ingress(Fixture::kClient, 443).verdict == Verdict::kDeny);
+  CHECK(f.ingress(Fixture::kClient, 8443).verdict == Verdict::kRedirect);
 
   Fixture deny;
   deny.policy("p",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "policy-compiler/compile.h"
+#include "policy-compiler/eval/sequential_numbers.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <netinet/in.h>
@@ -10,28 +11,6 @@
 #include <string>
 
 namespace weir::policy::test {
-
-class CountingPrefixes : public PrefixIdentities {
-public:
-  IdentityId identity_of(const IpPrefix& prefix) override {
-    return numbers
-        .try_emplace(prefix, static_cast<IdentityId>(WEIR_IDENTITY_FIRST_PREFIX + numbers.size()))
-        .first->second;
-  }
-  std::map<IpPrefix, IdentityId> numbers;
-};
-
-class CountingBits : public FqdnGroupBits {
-public:
-  std::optional<unsigned> bit_of(EndpointId endpoint, const std::string& group) override {
-    auto& of_endpoint = bits[endpoint];
-    if (!of_endpoint.contains(group) && of_endpoint.size() >= 64) {
-      return std::nullopt;
-    }
-    return of_endpoint.try_emplace(group, static_cast<unsigned>(of_endpoint.size())).first->second;
-  }
-  std::map<EndpointId, std::map<std::string, unsigned>> bits;
-};
 
 // Pods: shop/web (the subject, endpoint 1), shop/api (2), shop/client (3), other/client (4).
 class Fixture {
@@ -46,8 +25,8 @@ public:
   }
 
   CompileInput input;
-  CountingPrefixes prefixes;
-  CountingBits bits;
+  SequentialPrefixes prefixes;
+  SequentialBits bits;
   CompileResult result;
 
   // A CiliumNetworkPolicy shop/NAME with this spec in flow or block style.

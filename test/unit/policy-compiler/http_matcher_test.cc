@@ -36,6 +36,16 @@ TEST_CASE("literals and literal prefixes need no regular expression") {
   CHECK(kind_of("^/a|/b$") == Kind::kRegex);
   CHECK(kind_of("/\\d+") == Kind::kRegex);
   CHECK(kind_of("(") == Kind::kNever);
+  CHECK(kind_of("\\") == Kind::kNever);
+  CHECK(kind_of("/a|/b\\") == Kind::kNever); // no expression, so /a is none of its matches
+}
+
+TEST_CASE("a prefix opens no bytes that its expression would not") {
+  const FieldMatcher prefix = FieldMatcher::compile("/a/.*");
+  CHECK(prefix.matches("/a/"));
+  CHECK(prefix.matches("/a/b?c"));
+  CHECK_FALSE(prefix.matches("/a/\n"));
+  CHECK_FALSE(prefix.matches("/a/\xf4/b"));
 }
 
 TEST_CASE("the cheap forms say what RE2 says") {

@@ -46,6 +46,50 @@ TEST_CASE("what is not YAML is told with its place, and documents before it are 
   CHECK(documents[1].diagnostics.front().location.line >= 3);
 }
 
+TEST_CASE("a broken document takes no other one of its file down") {
+  const auto documents =
+      read_yaml("f.yaml", "a: 1\n---\nb: \"x\n--- # the next one\nc: {d: 1\n---\ne: 5\ne: 6\n");
+  REQUIRE(documents.size() == 4);
+  CHECK(documents[0].root != nullptr);
+  CHECK(documents[1].root == nullptr);
+  CHECK(documents[2].root == nullptr);
+  REQUIRE(documents[3].root != nullptr);
+  CHECK(documents[1].diagnostics.at(0).location.line <= 4);
+  CHECK(documents[3].root->line == 7);
+  CHECK(documents[3].diagnostics.at(0).location.line == 8);
+}
+
+TEST_CASE("a line of dashes inside a text that is indented or longer starts no document") {
+  const auto documents = read_yaml("f.yaml", "%YAML 1.1\n---\na: |\n  ---\n  x\nb: 1\n----: 2\n");
+  REQUIRE(documents.size() == 1);
+  REQUIRE(documents[0].root != nullptr);
+  CHECK(documents[0].root->entries.size() == 3);
+  CHECK(documents[0].root->entries[2].line == 7);
+}
+
+TEST_CASE("there is an end to the number of documents") {
+  std::string text;
+  for (std::size_t i = 0; i <= kMaxDocuments; ++i) {
+    text += "---\na: 1\n";
+  }
+  CHECK(first_error(text).find("documents in one file") != std::string::npos);
+}
+
+TEST_CASE("a token that begins nothing is an error, and the reader comes to an end") {
+  for (const char* text : {",: &x [2]\n", "a: 1\n---\n, b\n", "---\n]\n", "}\n", ",\n"}) {
+    INFO(text);
+    CHECK_FALSE(first_error(text).empty());
+  }
+}
+
+TEST_CASE("a quote that is not closed is an error, wherever the text ends") {
+  for (const char* text : {"a: \"x", "a: \"x\n", "a: 'x\n\n", "a: &b \"x \n", "- \"\n", "\"a\n"}) {
+    CHECK(first_error(text).find("quotes that does not end") != std::string::npos);
+  }
+  CHECK(first_error("a: \"x\"").empty());
+  CHECK(first_error("a: 'it''s'\n...\n").empty());
+}
+
 TEST_CASE("duplicate keys, merge keys and strange tags are refused") {
   CHECK(first_error("a: 1\nb: 2\na: 3\n") ==
         "f.yaml:3:1: error: duplicate key `a`, keep one of them");
