@@ -43,6 +43,8 @@ struct NamedPort {
   std::string name;
   std::uint16_t port = 0;
   std::uint8_t protocol = 0; // IPPROTO_*
+
+  bool operator==(const NamedPort&) const = default;
 };
 
 // A set of labels that stands behind a number: pods of this node and of others. Reserved

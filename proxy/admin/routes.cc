@@ -42,7 +42,10 @@ Reply json(const boost::json::value& value) {
 
 Reply ready(const RouteContext& context, const Parameters& /*parameters*/) {
   const auto readiness = context.source.readiness();
-  return readiness.ready ? text("LIVE\n") : text(readiness.reason + "\n", 503);
+  if (!readiness.ready) {
+    return text(readiness.reason + "\n", 503);
+  }
+  return text(readiness.reason.empty() ? "LIVE\n" : "LIVE, degraded: " + readiness.reason + "\n");
 }
 
 // Answering at all is the sign of life; that policies are missing must not restart the process.

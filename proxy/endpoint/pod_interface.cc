@@ -201,4 +201,22 @@ Result<std::string> pod_interface(const IpAddress& address) {
   return std::string(name.data());
 }
 
+void ask_neighbour(const IpAddress& address) {
+  const auto interface = route_to(address);
+  if (!interface || *interface == 0) {
+    return;
+  }
+  const auto kind = kind_of(*interface);
+  if (!kind || *kind != "bridge") {
+    return;
+  }
+  ndmsg header{};
+  header.ndm_family = static_cast<unsigned char>(family(address));
+  header.ndm_ifindex = *interface;
+  header.ndm_flags = NTF_USE;
+  Question question(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_ACK, header);
+  question.attribute(NDA_DST, wire(address).data(), wire(address).size());
+  static_cast<void>(question.ask<ndmsg>([](const ndmsg&, const Attributes&) {}));
+}
+
 } // namespace weir::endpoint

@@ -13,4 +13,8 @@ namespace weir::endpoint {
 // veth, such as the uplink. In the network namespace of the calling thread; takes microseconds.
 Result<std::string> pod_interface(const IpAddress& address);
 
+// Where the address lies behind a bridge: makes the kernel ask who has it, as it would to send
+// there (NTF_USE). The answer shows in pod_interface() later. What fails is only not asked.
+void ask_neighbour(const IpAddress& address);
+
 } // namespace weir::endpoint

@@ -9,6 +9,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr std::int64_t kDefaultAffinity = 10800; // seconds; the API server fills it in as well
+
 const json::value* find(const json::object* owner, std::string_view key) {
   return owner == nullptr ? nullptr : owner->if_contains(json::string_view(key.data(), key.size()));
 }
@@ -22,10 +24,18 @@ const json::array& array_at(const json::object* owner, std::string_view key) {
   const auto* array = found == nullptr ? nullptr : found->if_array();
   return array == nullptr ? kNone : *array;
 }
+std::string text_of(const json::value& value) {
+  const auto* text = value.if_string();
+  return text == nullptr ? "" : std::string(text->data(), text->size());
+}
 std::string text_at(const json::object* owner, std::string_view key) {
   const auto* found = find(owner, key);
-  const auto* text = found == nullptr ? nullptr : found->if_string();
-  return text == nullptr ? "" : std::string(text->data(), text->size());
+  return found == nullptr ? "" : text_of(*found);
+}
+std::int64_t number_at(const json::object* owner, std::string_view key, std::int64_t otherwise) {
+  const auto* found = find(owner, key);
+  const auto* number = found == nullptr ? nullptr : found->if_int64();
+  return number == nullptr || *number < 0 ? otherwise : *number;
 }
 bool true_at(const json::object* owner, std::string_view key) {
   const auto* found = find(owner, key);
@@ -33,10 +43,8 @@ bool true_at(const json::object* owner, std::string_view key) {
   return flag != nullptr && *flag;
 }
 std::uint16_t port_at(const json::object* owner, std::string_view key) {
-  const auto* found = find(owner, key);
-  const auto* number = found == nullptr ? nullptr : found->if_int64();
-  return number != nullptr && *number > 0 && *number < 65536 ? static_cast<std::uint16_t>(*number)
-                                                             : std::uint16_t{0};
+  const auto number = number_at(owner, key, 0);
+  return number < 65536 ? static_cast<std::uint16_t>(number) : std::uint16_t{0};
 }
 PlainLabels labels_at(const json::object* owner, std::string_view key) {
   PlainLabels labels;
@@ -115,18 +123,18 @@ PodObject read_pod(const json::object& object) {
   return pod;
 }
 
-ServiceSpec read_service(const json::object& object) {
+ServiceObject read_service(const json::object& object) {
   const auto* metadata = object_at(&object, "metadata");
   const auto* spec = object_at(&object, "spec");
-  ServiceSpec service;
+  ServiceObject read;
+  read.same_node = text_at(spec, "internalTrafficPolicy") == "Local";
+  ServiceSpec& service = read.spec;
   service.service_namespace = text_at(metadata, "namespace");
   service.name = text_at(metadata, "name");
   service.labels = labels_of(object);
   service.selector = labels_at(spec, "selector");
   for (const auto& item : array_at(spec, "clusterIPs")) {
-    const auto* text = item.if_string(); // "None" for headless ones
-    if (const auto address =
-            IpAddress::parse(text == nullptr ? "" : std::string_view(text->data(), text->size()))) {
+    if (const auto address = IpAddress::parse(text_of(item))) { // "None" for headless ones
       service.cluster_addresses.push_back(*address);
     }
   }
@@ -150,7 +158,43 @@ ServiceSpec read_service(const json::object& object) {
     }
     service.ports.push_back(std::move(made));
   }
-  return service;
+  if (text_at(spec, "sessionAffinity") == "ClientIP") {
+    const auto* client = object_at(object_at(spec, "sessionAffinityConfig"), "clientIP");
+    service.affinity = std::chrono::seconds(number_at(client, "timeoutSeconds", kDefaultAffinity));
+  }
+  return read;
+}
+
+SliceObject read_slice(const json::object& object) {
+  SliceObject slice;
+  const auto* metadata = object_at(&object, "metadata");
+  const std::string service = text_at(object_at(metadata, "labels"), "kubernetes.io/service-name");
+  if (!service.empty()) {
+    slice.service = text_at(metadata, "namespace") + "/" + service;
+  }
+  for (const auto& item : array_at(&object, "endpoints")) {
+    const auto* endpoint = item.if_object();
+    const auto* conditions = object_at(endpoint, "conditions");
+    SliceObject::Backend backend;
+    for (const auto& text : array_at(endpoint, "addresses")) {
+      if (const auto address = IpAddress::parse(text_of(text))) { // not those of type FQDN
+        backend.addresses.push_back(*address);
+      }
+    }
+    backend.node = text_at(endpoint, "nodeName");
+    if (backend.node.empty()) { // v1beta1
+      backend.node = text_at(object_at(endpoint, "topology"), "kubernetes.io/hostname");
+    }
+    // Not said means ready.
+    backend.ready = find(conditions, "ready") == nullptr || true_at(conditions, "ready");
+    backend.serving = true_at(conditions, "serving");
+    slice.backends.push_back(std::move(backend));
+  }
+  for (const auto& item : array_at(&object, "ports")) {
+    const auto* port = item.if_object();
+    slice.ports.push_back({text_at(port, "name"), port_at(port, "port"), protocol_at(port)});
+  }
+  return slice;
 }
 
 NodeSpec read_node(const json::object& object) {

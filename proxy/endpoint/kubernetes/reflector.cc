@@ -57,8 +57,10 @@ std::string query_escaped(std::string_view text) {
 
 } // namespace
 
-Reflector::Reflector(asio::io_context& context, Client& client, std::string path, Sink& sink)
-    : x_client(client), x_path(std::move(path)), x_sink(sink), x_pause(context) {}
+Reflector::Reflector(asio::io_context& context, Client& client, std::string path, Sink& sink,
+                     std::chrono::seconds absent_for_good)
+    : x_client(client), x_path(std::move(path)), x_sink(sink), x_absent_for_good(absent_for_good),
+      x_pause(context) {}
 
 asio::awaitable<void> Reflector::run() {
   // Cancelled operations say so in their results; awaiting the next one must not throw instead.
@@ -125,8 +127,22 @@ Reflector::Outcome Reflector::failed(std::string why) {
   if (x_trouble.empty()) {
     log::warning("kubernetes: {}: {}; what is known stays in force", x_path, why);
   }
-  x_trouble = std::move(why);
+  x_trouble = x_path + ": " + std::move(why);
   return Outcome::kFailed;
+}
+
+void Reflector::not_found() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!x_absent_since) {
+    x_absent_since = now;
+  }
+  if (!x_sink.empty() && now - *x_absent_since < x_absent_for_good) {
+    failed("the server does not serve this kind any more");
+    return;
+  }
+  contact();
+  x_sink.absent();
+  x_synced = true;
 }
 
 Reflector::Outcome Reflector::status_of(const Reply& reply, std::string_view what) {
@@ -150,9 +166,9 @@ asio::awaitable<Reflector::Outcome> Reflector::list() {
   do {
     const Outcome outcome = co_await page(next, version);
     if (outcome == Outcome::kAbsent) {
-      contact();
-      x_sink.absent();
-      x_synced = true;
+      not_found();
+    } else {
+      x_absent_since.reset(); // also when nobody answers: only a server's own word counts
     }
     if (outcome != Outcome::kGood) {
       co_return outcome;

@@ -1,5 +1,6 @@
 // The cluster as the Kubernetes API has it: pods, namespaces, services, nodes and policies,
-// followed as they change. While the server is away everything stays as it was last known.
+// followed as they change. While the server is away everything stays as it was last known, also
+// over a restart: serialize() and restore().
 //
 // Control thread. stop() before destruction.
 #pragma once
@@ -14,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,47 +29,57 @@ public:
   struct Options {
     std::string kubeconfig; // empty: the pod's service account
     std::string node;       // this node's name
-    // Where packets of this node's pods are to be enforced; else no interface is looked for.
-    bool find_interfaces = true;
+    bool mark_local = true; // this node's pods are to be enforced here
+    std::chrono::seconds absent_for_good = Reflector::kAbsentForGood;
   };
   // Changes that come together are told once.
   static constexpr std::chrono::milliseconds kGather{10};
-  // How often interfaces that could not be found are looked for again.
-  static constexpr std::chrono::milliseconds kLookAgain{500};
 
-  // `changed`: cluster() or policies() may say something new, or status() does.
+  // `changed`: cluster() or policies() says something new. Not called before known().
   Source(boost::asio::io_context& context, Options options, std::function<void()> changed);
 
   void start();
   // Runs the context until nothing of the source is left on it; the context may be stopped.
   void stop();
 
-  // Every kind has been listed once, or is known not to be there.
-  [[nodiscard]] bool synced() const;
-  // Why news may be missing or a pod is not enforced; empty when all is well.
+  // Every kind has been listed once, or is not there, or is known from an earlier process.
+  [[nodiscard]] bool known() const;
+  // Why news may be missing; empty when all is well.
   [[nodiscard]] std::string trouble() const;
   // Since when the server, for any kind, was last known to be there; 0 while it is.
   [[nodiscard]] std::chrono::seconds staleness() const;
 
-  [[nodiscard]] ClusterSpec cluster();
+  // Pods without their interfaces.
+  [[nodiscard]] ClusterSpec cluster() const;
   // Text by "kind/namespace/name", for the policy reader.
   [[nodiscard]] std::map<std::string, std::string> policies() const;
 
+  // How often something has changed; so that what is saved already is not saved again.
+  [[nodiscard]] std::uint64_t changes() const { return x_changes; }
+  // What is known, as versioned JSON under a checksum.
+  [[nodiscard]] std::string serialize() const;
+  // Before start(). All of it or an error: half a cluster is not believed.
+  Result<void> restore(const std::string& text);
+
 private:
+  // One kind: where it is listed, and what stands in the state file.
+  struct Kind {
+    std::string path;
+    std::function<bool()> known;
+    std::function<boost::json::array()> serialize;
+    std::function<void(const boost::json::array&)> restore;
+  };
   struct PolicyKind {
-    std::string api_version, kind, path;
+    std::string kind;
     std::unique_ptr<Collection<std::string>> texts;
   };
-  struct Place {
-    IpAddress address;
-    std::string interface;
-  };
 
-  void follow(std::string path, Sink& sink);
+  template <typename T>
+  void follow(std::string path, Collection<T>& collection);
+  void follow_policies();
   void note_change();
-  void add_pods(ClusterSpec& cluster);
-  [[nodiscard]] std::string place(const std::string& key, const PodSpec& pod);
-  void keep_time();
+  void add_pods(ClusterSpec& cluster) const;
+  void add_services(ClusterSpec& cluster) const;
 
   boost::asio::io_context& x_context;
   Options x_options;
@@ -75,15 +87,15 @@ private:
   Client x_client;
   Collection<PodObject> x_pods;
   Collection<PlainLabels> x_namespaces;
-  Collection<ServiceSpec> x_services;
+  Collection<ServiceObject> x_services;
+  Collection<SliceObject> x_old_slices, x_slices; // v1beta1 and v1
   Collection<NodeSpec> x_nodes;
   std::vector<PolicyKind> x_policy_kinds;
+  std::vector<Kind> x_kinds;
   std::vector<std::unique_ptr<Reflector>> x_reflectors;
-  std::map<std::string, Place> x_places; // of this node's pods, by key
-  std::vector<std::string> x_unplaced;
   std::chrono::steady_clock::time_point x_started = std::chrono::steady_clock::now();
-  std::string x_told; // trouble() when `changed` was called last
-  boost::asio::steady_timer x_gather, x_clock;
+  std::uint64_t x_changes = 0;
+  boost::asio::steady_timer x_gather;
   bool x_pending = false;
   runtime::Gate x_gate;
 };

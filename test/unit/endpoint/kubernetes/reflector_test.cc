@@ -35,7 +35,9 @@ struct Followed {
   std::vector<std::string> asked;
   FakeApi api;
   Client client;
-  Collection<std::string> items{[](const boost::json::object& o) { return key_of(o); }, [] {}};
+  Collection<std::string> items{
+      [](const boost::json::object& o) { return key_of(o); },
+      [](const std::string&, const std::string&) { return boost::json::object(); }, [] {}};
   Reflector reflector;
   runtime::Gate gate{context};
 

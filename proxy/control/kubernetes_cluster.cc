@@ -1,0 +1,127 @@
+#include "proxy/control/kubernetes_cluster.h"
+
+#include "proxy/base/file.h"
+#include "proxy/base/log.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace weir::control {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{200};
+constexpr std::size_t kMaxState = 512u << 20;
+
+} // namespace
+
+KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
+                                     std::function<void()> changed)
+    : x_config(config), x_file(config.state.directory + "/cluster.json"),
+      x_changed(std::move(changed)),
+      x_source(context,
+               {.kubeconfig = config.kubernetes.kubeconfig,
+                .node = config.node.name,
+                .mark_local = config.redirect.mode != config::RedirectMode::kNone},
+               [this] { x_changed(); }),
+      x_clock(context) {
+  if (config.redirect.mode == config::RedirectMode::kNone) {
+    return;
+  }
+  auto interfaces = PodInterfaces::open(context, [this] { x_changed(); });
+  if (interfaces) {
+    x_interfaces = std::move(*interfaces);
+  } else {
+    log::error("{}", interfaces.error().text()); // every pod stays held
+  }
+}
+
+void KubernetesCluster::restore() {
+  const auto text = read_file(x_file, kMaxState);
+  if (!text) {
+    if (text.error().code != std::errc::no_such_file_or_directory) {
+      log::error("state: {}", text.error().text());
+    }
+    return;
+  }
+  const auto restored = x_source.restore(*text);
+  if (!restored) {
+    log::error("state: {}; {} is set aside", restored.error().text(), x_file);
+    set_aside(x_file);
+  }
+}
+
+void KubernetesCluster::start() {
+  x_source.start();
+  keep_time();
+}
+
+void KubernetesCluster::stop() {
+  x_clock.cancel();
+  x_source.stop();
+  x_interfaces.reset();
+  save();
+}
+
+std::string KubernetesCluster::trouble() const {
+  if (auto trouble = x_source.trouble(); !trouble.empty()) {
+    return trouble;
+  }
+  const auto missing = x_interfaces ? x_interfaces->missing() : std::vector<std::string>();
+  if (!missing.empty()) {
+    return "kubernetes: held, as no interface leads to them: " + missing.front() +
+           (missing.size() > 1 ? " and " + std::to_string(missing.size() - 1) + " more" : "");
+  }
+  return "";
+}
+
+endpoint::ClusterSpec KubernetesCluster::cluster() {
+  auto cluster = x_source.cluster();
+  const auto& ignored = x_config.kubernetes.ignore_labels;
+  for (auto& pod : cluster.pods) {
+    for (const auto& label : ignored) {
+      pod.labels.erase(label);
+    }
+  }
+  if (x_interfaces) {
+    x_interfaces->place(cluster.pods);
+  }
+  return cluster;
+}
+
+admin::ClusterHealth KubernetesCluster::health() const {
+  const std::lock_guard lock(x_health_mutex);
+  return x_health;
+}
+
+void KubernetesCluster::keep_time() {
+  {
+    const std::lock_guard lock(x_health_mutex);
+    x_health = {.followed = true,
+                .known = known(),
+                .trouble = trouble(),
+                .staleness = x_source.staleness()};
+  }
+  if (std::chrono::steady_clock::now() - x_saved_at >= kSaveEvery) {
+    save();
+  }
+  x_clock.expires_after(kTick);
+  x_clock.async_wait([this](boost::system::error_code failed) {
+    if (!failed) {
+      keep_time();
+    }
+  });
+}
+
+void KubernetesCluster::save() {
+  if (!known() || x_source.changes() == x_saved_changes) {
+    return;
+  }
+  x_saved_changes = x_source.changes();
+  x_saved_at = std::chrono::steady_clock::now();
+  const auto saved = replace_file(x_file, x_source.serialize());
+  if (!saved) {
+    log::error("state: {}", saved.error().text());
+  }
+}
+
+} // namespace weir::control
