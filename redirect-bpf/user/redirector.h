@@ -38,7 +38,8 @@ struct EndpointState {
   std::vector<IpAddress> addresses;
   bool ingress_enforced = false;
   bool egress_enforced = false;
-  bool held = false; // no policy could be computed: drop everything
+  bool held = false;    // no policy could be computed: drop everything
+  bool audited = false; // some policy is only audited: there are rows WEIR_WITHOUT_AUDITED
   std::span<const PolicyRow> rows;
 };
 
