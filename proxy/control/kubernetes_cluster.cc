@@ -22,12 +22,12 @@ KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const con
                {.kubeconfig = config.kubernetes.kubeconfig,
                 .node = config.node.name,
                 .mark_local = config.redirect.mode != config::RedirectMode::kNone},
-               [this] { x_changed(); }),
+               [this] { tell(); }),
       x_clock(context) {
   if (config.redirect.mode == config::RedirectMode::kNone) {
     return;
   }
-  auto interfaces = PodInterfaces::open(context, [this] { x_changed(); });
+  auto interfaces = PodInterfaces::open(context, [this] { tell(); });
   if (interfaces) {
     x_interfaces = std::move(*interfaces);
   } else {
@@ -93,14 +93,21 @@ admin::ClusterHealth KubernetesCluster::health() const {
   return x_health;
 }
 
+void KubernetesCluster::tell() {
+  look_at_health(); // whoever sees the news in force is not told of old trouble
+  x_changed();
+  look_at_health(); // pods may have been placed
+}
+
+void KubernetesCluster::look_at_health() {
+  admin::ClusterHealth health{
+      .followed = true, .known = known(), .trouble = trouble(), .staleness = x_source.staleness()};
+  const std::lock_guard lock(x_health_mutex);
+  x_health = std::move(health);
+}
+
 void KubernetesCluster::keep_time() {
-  {
-    const std::lock_guard lock(x_health_mutex);
-    x_health = {.followed = true,
-                .known = known(),
-                .trouble = trouble(),
-                .staleness = x_source.staleness()};
-  }
+  look_at_health();
   if (std::chrono::steady_clock::now() - x_saved_at >= kSaveEvery) {
     save();
   }

@@ -44,6 +44,8 @@ public:
   [[nodiscard]] admin::ClusterHealth health() const; // any thread
 
 private:
+  void tell();
+  void look_at_health();
   void keep_time();
   void save();
 

@@ -119,7 +119,9 @@ Result<int> route_to(const IpAddress& address) {
   question.attribute(RTA_DST, wire(address).data(), wire(address).size());
   int interface = 0;
   const auto asked = question.ask<rtmsg>([&](const rtmsg& route, const Attributes& found) {
-    if (route.rtm_type == RTN_UNICAST && found[RTA_OIF].size() == sizeof interface) {
+    // By way of somebody else's address it leads off the node, be the way out a veth as well.
+    const bool direct = found[RTA_GATEWAY].empty() && found[RTA_VIA].empty();
+    if (direct && route.rtm_type == RTN_UNICAST && found[RTA_OIF].size() == sizeof interface) {
       std::memcpy(&interface, found[RTA_OIF].data(), sizeof interface);
     }
   });

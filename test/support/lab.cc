@@ -386,12 +386,18 @@ void Lab::write_endpoints() {
   fs::rename(folder() / "endpoints.yaml.new", folder() / "endpoints.yaml");
 }
 
+void Lab::use_kubernetes(fs::path kubeconfig, std::string more) {
+  x_kubernetes = "kubeconfig: " + kubeconfig.string() + (more.empty() ? "" : ", ") + more;
+}
+
 void Lab::write_config() {
   const auto in_folder = [&](const char* name) { return (folder() / name).string(); };
+  const std::string source = x_kubernetes.empty()
+                                 ? "endpoints: {file: " + in_folder("endpoints.yaml") + "}"
+                                 : "kubernetes: {" + x_kubernetes + "}";
   write_file(folder() / "weir.yaml",
-             "node: {name: node-a}\npolicies: {directory: " + in_folder("policies") +
-                 "}\nendpoints: {file: " + in_folder("endpoints.yaml") +
-                 "}\nsecrets: {directory: " + in_folder("secrets") +
+             "node: {name: node-a}\npolicies: {directory: " + in_folder("policies") + "}\n" +
+                 source + "\nsecrets: {directory: " + in_folder("secrets") +
                  "}\nstate: {directory: " + in_folder("state") +
                  "}\nworkers: 2\nredirect: {mode: bpf, bpffs: " + bpffs().string() +
                  "}\nadmin: {address: \"127.0.0.1:" + std::to_string(kAdminPort) +

@@ -4,7 +4,6 @@
 #include "test/support/temp_folder.h"
 #include "test/unit/endpoint/kubernetes/fake_api.h"
 
-#include <boost/asio/post.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
@@ -33,29 +32,31 @@ struct Followed {
   boost::asio::io_context context{1};
   TempFolder folder;
   std::vector<std::string> asked;
+  int changes = 0;
   FakeApi api;
   Client client;
   Collection<std::string> items{
       [](const boost::json::object& o) { return key_of(o); },
-      [](const std::string&, const std::string&) { return boost::json::object(); }, [] {}};
+      [](const std::string&, const std::string&) { return boost::json::object(); },
+      [this] { ++changes; }};
   Reflector reflector;
   runtime::Gate gate{context};
 
-  explicit Followed(FakeApi::Answer answer)
+  explicit Followed(FakeApi::Answer answer,
+                    std::chrono::seconds absent_for_good = Reflector::kAbsentForGood)
       : api(context,
             [this, answer = std::move(answer)](const std::string& target) {
               asked.push_back(target);
               return answer(target);
             }),
-        client(context, write_kubeconfig()), reflector(context, client, "/things", items) {
+        client(context, write_kubeconfig()),
+        reflector(context, client, "/things", items, absent_for_good) {
     gate.spawn(reflector.run());
   }
   ~Followed() {
-    boost::asio::post(context, [this] { // within the loop, see Source::stop()
-      gate.close();
-      api.gate().close();
-    });
-    while (!gate.closed() || gate.running() + api.gate().running() > 0) {
+    gate.close();
+    api.gate().close();
+    while (gate.running() + api.gate().running() > 0) {
       context.run_one();
     }
   }
@@ -171,6 +172,50 @@ TEST_CASE("a second page that is gone begins the list anew and shows no half") {
   });
   CHECK(followed.until([&] { return !followed.keys().empty(); }));
   CHECK(followed.keys() == "whole ");
+}
+
+TEST_CASE("a kind with objects that is answered 404 keeps them, and is in trouble") {
+  int lists = 0;
+  Followed followed([&](const std::string& target) {
+    if (is_watch(target)) {
+      return FakeApi::whole(404, "{}");
+    }
+    return ++lists == 1 ? FakeApi::whole(200, list(object("kept", "5")))
+                        : FakeApi::whole(404, "{}");
+  });
+  CHECK(followed.until([&] { return !followed.reflector.trouble().empty(); }));
+  CHECK(followed.lists() >= 2);
+  CHECK(followed.keys() == "kept ");
+}
+
+TEST_CASE("a kind with objects that has been answered 404 for long enough is gone") {
+  int lists = 0;
+  Followed followed(
+      [&](const std::string& target) {
+        if (is_watch(target)) {
+          return FakeApi::whole(404, "{}");
+        }
+        return ++lists == 1 ? FakeApi::whole(200, list(object("gone", "5")))
+                            : FakeApi::whole(404, "{}");
+      },
+      std::chrono::seconds(0));
+  CHECK(followed.until([&] { return followed.keys() == "gone "; }));
+  CHECK(followed.until([&] { return followed.keys().empty(); }));
+  CHECK(followed.reflector.trouble().empty());
+}
+
+TEST_CASE("an event that says nothing new is no change") {
+  const std::string heartbeats =
+      event("MODIFIED", object("one", "11")) + event("MODIFIED", object("one", "12"));
+  Followed followed([&](const std::string& target) -> std::vector<std::string> {
+    if (!is_watch(target)) {
+      return FakeApi::whole(200, list(object("one", "1")));
+    }
+    const bool first = target.find("resourceVersion=10") != std::string::npos;
+    return FakeApi::whole(200, first ? heartbeats : event("ADDED", object("two", "13")));
+  });
+  CHECK(followed.until([&] { return followed.keys() == "one two "; }));
+  CHECK(followed.changes == 2); // the list, and the second object
 }
 
 TEST_CASE("a kind that the server does not know is absent, which is no trouble") {
