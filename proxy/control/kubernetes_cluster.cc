@@ -2,6 +2,7 @@
 
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
+#include "proxy/control/uplinks.h"
 
 #include <algorithm>
 #include <utility>
@@ -12,11 +13,19 @@ namespace {
 constexpr std::chrono::milliseconds kTick{200};
 constexpr std::size_t kMaxState = 512u << 20;
 
+bool matches_any(const std::string& name, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return pattern.ends_with('*') ? name.starts_with(pattern.substr(0, pattern.size() - 1))
+                                  : name == pattern;
+  });
+}
+
 } // namespace
 
 KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
+                                     redirect::Redirector& redirector,
                                      std::function<void()> changed)
-    : x_config(config), x_file(config.state.directory + "/cluster.json"),
+    : x_config(config), x_redirector(redirector), x_file(config.state.directory + "/cluster.json"),
       x_changed(std::move(changed)),
       x_source(context,
                {.kubeconfig = config.kubernetes.kubeconfig,
@@ -27,11 +36,36 @@ KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const con
   if (config.redirect.mode == config::RedirectMode::kNone) {
     return;
   }
-  auto interfaces = PodInterfaces::open(context, [this] { tell(); });
+  auto interfaces = PodInterfaces::open(
+      context, [this] { tell(); }, [this] { hold_new_pods(); });
   if (interfaces) {
     x_interfaces = std::move(*interfaces);
   } else {
     log::error("{}", interfaces.error().text()); // every pod stays held
+  }
+  hold_new_pods(); // before the first interface gets its programs
+}
+
+void KubernetesCluster::hold_new_pods() {
+  if (!x_config.kubernetes.hold_new_pods) {
+    return;
+  }
+  auto found = uplinks();
+  if (!found) {
+    log::error("{}", found.error().text());
+    return;
+  }
+  if (x_uplinks == *found) {
+    return;
+  }
+  x_uplinks = std::move(*found);
+  const auto held = x_redirector.hold_new_pods(
+      [uplinks = *x_uplinks,
+       others = x_config.kubernetes.other_interfaces](const std::string& name) {
+        return uplinks.contains(name) || matches_any(name, others);
+      });
+  if (!held) {
+    log::error("{}", held.error().text());
   }
 }
 

@@ -19,19 +19,19 @@ bool is_neighbour(const nlmsghdr& message) {
 } // namespace
 
 Result<std::unique_ptr<PodInterfaces>> PodInterfaces::open(boost::asio::io_context& context,
-                                                           std::function<void()> changed) {
+                                                           std::function<void()> changed, std::function<void()> routed) {
   auto events = redirect::NetlinkSocket::open(kGroups);
   if (!events) {
     return events.error();
   }
   return std::unique_ptr<PodInterfaces>(
-      new PodInterfaces(context, std::move(*events), std::move(changed)));
+      new PodInterfaces(context, std::move(*events), std::move(changed), std::move(routed)));
 }
 
 PodInterfaces::PodInterfaces(boost::asio::io_context& context, redirect::NetlinkSocket events,
-                             std::function<void()> changed)
+                             std::function<void()> changed, std::function<void()> routed)
     : x_events(std::move(events)), x_readable(context, x_events.fd()), x_soon(context),
-      x_later(context), x_changed(std::move(changed)) {
+      x_later(context), x_changed(std::move(changed)), x_routed(std::move(routed)) {
   await_event();
 }
 
@@ -59,7 +59,7 @@ void PodInterfaces::await_event() {
 }
 
 void PodInterfaces::look_soon() {
-  if (x_places.empty() || std::exchange(x_pending, true)) {
+  if (std::exchange(x_pending, true)) {
     return;
   }
   x_soon.expires_after(kGather);
@@ -89,6 +89,9 @@ void PodInterfaces::ask_later() {
 
 void PodInterfaces::look(bool ask) {
   const bool verify = std::exchange(x_verify, false);
+  if (verify) {
+    x_routed();
+  }
   bool changed = false;
   for (auto& [name, place] : x_places) {
     if (verify || place.interface.empty()) {

@@ -31,9 +31,11 @@ public:
   static constexpr std::chrono::milliseconds kGather{5};
   static constexpr std::chrono::milliseconds kAskAgain{1000};
 
-  // `changed`: place() would now give another answer.
+  // `changed`: place() would now give another answer. `routed`: routes or interfaces have come or
+  // gone.
   static Result<std::unique_ptr<PodInterfaces>> open(boost::asio::io_context& context,
-                                                     std::function<void()> changed);
+                                                     std::function<void()> changed,
+                                                     std::function<void()> routed);
   ~PodInterfaces();
   PodInterfaces(const PodInterfaces&) = delete;
   PodInterfaces& operator=(const PodInterfaces&) = delete;
@@ -51,7 +53,7 @@ private:
   };
 
   PodInterfaces(boost::asio::io_context& context, redirect::NetlinkSocket events,
-                std::function<void()> changed);
+                std::function<void()> changed, std::function<void()> routed);
   static std::string find(const std::vector<IpAddress>& addresses, bool ask);
   void await_event();
   void look(bool ask);
@@ -61,7 +63,7 @@ private:
   redirect::NetlinkSocket x_events;
   boost::asio::posix::stream_descriptor x_readable; // of x_events
   boost::asio::steady_timer x_soon, x_later;
-  std::function<void()> x_changed;
+  std::function<void()> x_changed, x_routed;
   std::map<std::string, Place> x_places; // by "namespace/name"
   bool x_pending = false, x_verify = false;
 };

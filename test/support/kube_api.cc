@@ -159,6 +159,10 @@ KubeApi::Answer KubeApi::ask(const std::string& method, const std::string& path,
   if (method == "PATCH") {
     type = is_json ? "application/merge-patch+json" : "application/apply-patch+yaml";
   }
+  const bool steps = method == "JSON-PATCH";
+  if (steps) {
+    type = "application/json-patch+json";
+  }
   std::vector<std::string> argv = {"curl",
                                    "-q",
                                    "-sS",
@@ -173,7 +177,7 @@ KubeApi::Answer KubeApi::ask(const std::string& method, const std::string& path,
                                    "-H",
                                    "Content-Type: " + type,
                                    "-X",
-                                   method,
+                                   steps ? "PATCH" : method,
                                    "-w",
                                    "\n%{http_code}"};
   if (!body.empty()) {

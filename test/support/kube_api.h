@@ -33,7 +33,7 @@ public:
     [[nodiscard]] boost::json::value json() const;
   };
   // As the cluster's administrator. A body that begins with `{` is JSON, else YAML; a PATCH of JSON
-  // merges, one of YAML is a server-side apply.
+  // merges, one of YAML is a server-side apply. "JSON-PATCH" is a PATCH of steps (RFC 6902).
   [[nodiscard]] Answer ask(const std::string& method, const std::string& path,
                            const std::string& body = {}) const;
   // The same, and throws unless it was done.
