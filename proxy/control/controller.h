@@ -15,6 +15,7 @@
 // Control thread, except view(), in_force(), not_ready() and cluster_health().
 #pragma once
 
+#include "policy-compiler/compiler.h"
 #include "proxy/admin/model.h"
 #include "proxy/config/config.h"
 #include "proxy/control/folder_watch.h"
@@ -109,6 +110,7 @@ private:
   PolicyStore x_policies;
   SecretStore x_secrets;
   endpoint::IdentityAllocator x_numbers;
+  policy::Compiler x_compiler;
   std::unique_ptr<KubernetesCluster> x_kubernetes; // null: endpoints come from a file
   std::optional<endpoint::ClusterSpec> x_cluster;  // last good
   std::optional<Compiled> x_in_force;
