@@ -64,9 +64,9 @@ Result<std::set<std::string>> uplinks() {
     return socket.error();
   }
   std::set<std::string> names;
-  for (const unsigned char family : {AF_INET, AF_INET6}) {
+  for (const int family : {AF_INET, AF_INET6}) {
     rtmsg header{};
-    header.rtm_family = family;
+    header.rtm_family = static_cast<unsigned char>(family);
     const redirect::NetlinkRequest request(RTM_GETROUTE, NLM_F_DUMP, &header, sizeof header);
     auto dumped = socket->dump(request, "list routes",
                                [&](const nlmsghdr& message) { add_route(message, names); });
