@@ -63,8 +63,8 @@ Controller::Controller(boost::asio::io_context& context, const config::Config& c
       x_numbers(static_cast<std::uint32_t>(std::time(nullptr))), x_clock(context),
       x_view(std::make_shared<admin::View>()) {
   if (config.kubernetes.enabled) {
-    x_kubernetes = std::make_unique<KubernetesCluster>(context, config, redirector,
-                                                       [this] { reload(); });
+    x_kubernetes =
+        std::make_unique<KubernetesCluster>(context, config, redirector, [this] { reload(); });
   }
 }
 

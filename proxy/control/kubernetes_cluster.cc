@@ -36,8 +36,7 @@ KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const con
   if (config.redirect.mode == config::RedirectMode::kNone) {
     return;
   }
-  auto interfaces = PodInterfaces::open(
-      context, [this] { tell(); }, [this] { hold_new_pods(); });
+  auto interfaces = PodInterfaces::open(context, [this] { tell(); }, [this] { hold_new_pods(); });
   if (interfaces) {
     x_interfaces = std::move(*interfaces);
   } else {
@@ -60,10 +59,8 @@ void KubernetesCluster::hold_new_pods() {
   }
   x_uplinks = std::move(*found);
   const auto held = x_redirector.hold_new_pods(
-      [uplinks = *x_uplinks,
-       others = x_config.kubernetes.other_interfaces](const std::string& name) {
-        return uplinks.contains(name) || matches_any(name, others);
-      });
+      [uplinks = *x_uplinks, others = x_config.kubernetes.other_interfaces](
+          const std::string& name) { return uplinks.contains(name) || matches_any(name, others); });
   if (!held) {
     log::error("{}", held.error().text());
   }

@@ -19,7 +19,8 @@ bool is_neighbour(const nlmsghdr& message) {
 } // namespace
 
 Result<std::unique_ptr<PodInterfaces>> PodInterfaces::open(boost::asio::io_context& context,
-                                                           std::function<void()> changed, std::function<void()> routed) {
+                                                           std::function<void()> changed,
+                                                           std::function<void()> routed) {
   auto events = redirect::NetlinkSocket::open(kGroups);
   if (!events) {
     return events.error();

@@ -7,10 +7,7 @@
 namespace weir::test {
 namespace {
 
-TEST_CASE("policies and labels are enforced as the API says them, from kinds that come late") {
-  require_kube_api();
-  Cluster cluster;
-  cluster.lab.start_weir();
+void follow_policies_and_labels(Cluster& cluster) {
   CHECK(cluster.ready() == "200 LIVE\n");
   CHECK(cluster.state_of("web") == "untouched");
   CHECK(cluster.get("/admin", "5") == 200);
@@ -61,29 +58,24 @@ TEST_CASE("policies and labels are enforced as the API says them, from kinds tha
   CHECK(cluster.get("/", "5") == 200);
 }
 
-TEST_CASE("a pod is held from its object on until an interface leads to it") {
-  require_kube_api();
-  Cluster cluster;
+void hold_a_pod_without_interface(Cluster& cluster) {
   Pod& late = cluster.lab.add_pod({"shop", "late", {{"app", "client"}}}, false);
-  cluster.api.install_kinds();
   cluster.api.must("POST", kPolicies, kHttpIngress);
-  cluster.lab.start_weir();
   cluster.add(late);
   CHECK(eventually([&] { return cluster.state_of("late") == "held"; }));
   CHECK(eventually([&] { return cluster.ready().find("held") != std::string::npos; }));
   CHECK(cluster.ready().starts_with("200 LIVE, degraded: "));
-  // On the host's own way to its address nothing passes either.
   cluster.lab.connect_pod(late);
   CHECK(eventually([&] { return cluster.state_of("late") == "untouched"; }));
   CHECK(eventually([&] { return cluster.ready() == "200 LIVE\n"; }));
   const std::string url = "http://" + cluster.web.address(Family::kV4) + "/";
   CHECK(late.curl({"--max-time", "5", url + "discount"}).status == 200);
   CHECK(late.curl({"--max-time", "5", url + "admin"}).status == 403);
+  cluster.api.must("DELETE", kPolicies + "/web-ingress");
 }
 
-TEST_CASE("kube-dns behind its ClusterIP is found by its labels and teaches names") {
-  require_kube_api();
-  Cluster cluster;
+// Found by its labels, and asked at its ClusterIP.
+void learn_names_from_kube_dns(Cluster& cluster) {
   cluster.api.make_pod("kube-system", "dns", {{"k8s-app", "kube-dns"}}, "node-b", {kDnsV4});
   cluster.api.must("POST", "/api/v1/namespaces/kube-system/services",
                    R"({"metadata":{"name":"kube-dns","labels":{"k8s-app":"kube-dns"}},"spec":{)"
@@ -97,9 +89,7 @@ TEST_CASE("kube-dns behind its ClusterIP is found by its labels and teaches name
           std::string(kDnsV4) +
           R"("],"conditions":{"ready":true}}],"ports":[{"name":"dns","port":53,"protocol":"UDP"},)"
           R"({"name":"dns-tcp","port":53,"protocol":"TCP"}]})");
-  cluster.api.install_kinds();
   cluster.api.must("POST", kPolicies, kFqdnEgress);
-  cluster.lab.start_weir();
   CHECK(eventually([&] { return cluster.state_of("client") == "enforced"; }));
   const Outcome answer = cluster.client.dig({"@10.96.0.10", kAllowedName, "+short"});
   INFO(answer.text());
@@ -110,6 +100,17 @@ TEST_CASE("kube-dns behind its ClusterIP is found by its labels and teaches name
   CHECK(
       cluster.client.curl({"--max-time", "1", std::string("http://") + kOtherV4 + "/"}).exit_code ==
       kCurlTimeout);
+}
+
+// One cluster for all of it: an API server takes longer to start than these take.
+TEST_CASE("what the API says of pods, labels, policies and services is enforced as it changes") {
+  require_kube_api();
+  Cluster cluster;
+  cluster.lab.start_weir();
+  follow_policies_and_labels(cluster);
+  cluster.api.must("DELETE", kPolicies + "/typo");
+  hold_a_pod_without_interface(cluster);
+  learn_names_from_kube_dns(cluster);
 }
 
 } // namespace

@@ -9,6 +9,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <map>
 
 namespace weir::test {
@@ -67,15 +68,24 @@ std::string collection_of(const YAML::Node& object) {
          plural_of(object["kind"].as<std::string>());
 }
 
-std::vector<YAML::Node> objects_of(const fs::path& kustomization) {
-  std::vector<YAML::Node> objects;
+struct Manifest {
+  std::string text;
+  YAML::Node object;
+};
+
+std::vector<Manifest> manifests_of(const fs::path& kustomization) {
+  std::vector<Manifest> manifests;
   const YAML::Node list = YAML::LoadFile(kustomization / "kustomization.yaml");
   for (const auto& resource : list["resources"]) {
-    for (const auto& object : YAML::LoadAllFromFile(kustomization / resource.as<std::string>())) {
-      objects.push_back(object);
+    const std::string text = read_file(kustomization / resource.as<std::string>());
+    for (std::size_t begin = 0; begin < text.size();) {
+      const auto end = std::min(text.find("\n---\n", begin), text.size());
+      const std::string document = text.substr(begin, end - begin) + "\n";
+      manifests.push_back({document, YAML::Load(document)});
+      begin = end + 5;
     }
   }
-  return objects;
+  return manifests;
 }
 
 json::value as_json(const YAML::Node& node) {
@@ -102,18 +112,15 @@ TEST_CASE("the manifests are taken by a real API server, with every field they h
   const TemporaryFolder folder;
   const KubeApi api(where, folder.path());
   for (const char* name : {"base", "crds"}) {
-    for (const auto& object : objects_of(kManifests / name)) {
-      YAML::Emitter text;
-      text << object;
-      INFO(text.c_str());
+    for (const auto& [text, object] : manifests_of(kManifests / name)) {
+      INFO(text);
       // The lab has made some of them; what is there is checked as what would replace it.
       const std::string where_to = collection_of(object);
       const auto own = where_to + "/" + object["metadata"]["name"].as<std::string>();
       const bool there = api.ask("GET", own).status == 200;
       const auto answer =
-          there ? api.ask("PATCH", own + "?dryRun=All&fieldManager=weir-test&force=true",
-                          std::string(text.c_str()) + "\n")
-                : api.ask("POST", where_to + "?dryRun=All", std::string(text.c_str()) + "\n");
+          there ? api.ask("PATCH", own + "?dryRun=All&fieldManager=weir-test&force=true", text)
+                : api.ask("POST", where_to + "?dryRun=All", text);
       INFO(answer.body);
       REQUIRE(answer.status / 100 == 2);
       std::vector<std::string> missing;
@@ -124,11 +131,9 @@ TEST_CASE("the manifests are taken by a real API server, with every field they h
   }
 
   // The overlays change the DaemonSet by patches.
-  for (const auto& object : objects_of(kManifests / "base")) {
+  for (const auto& [text, object] : manifests_of(kManifests / "base")) {
     if (object["kind"].as<std::string>() == "DaemonSet") {
-      YAML::Emitter text;
-      text << object;
-      api.must("POST", collection_of(object), std::string(text.c_str()) + "\n");
+      api.must("POST", collection_of(object), text);
     }
   }
   for (const char* name : {"kind", "k3s", "cri-o"}) {
