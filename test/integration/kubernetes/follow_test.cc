@@ -3,6 +3,7 @@
 #include "test/integration/policies.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <yaml-cpp/yaml.h>
 
 namespace weir::test {
 namespace {
@@ -103,9 +104,20 @@ void learn_names_from_kube_dns(Cluster& cluster) {
 }
 
 // One cluster for all of it: an API server takes longer to start than these take.
+std::vector<std::string> capabilities_of_the_daemon_set() {
+  const auto container =
+      YAML::LoadFile(WEIR_EXAMPLES "/kubernetes/base/daemonset.yaml")["spec"]["template"]["spec"]
+                    ["containers"][0]["securityContext"];
+  REQUIRE(container["readOnlyRootFilesystem"].as<bool>());
+  REQUIRE_FALSE(container["privileged"].as<bool>());
+  return container["capabilities"]["add"].as<std::vector<std::string>>();
+}
+
 TEST_CASE("what the API says of pods, labels, policies and services is enforced as it changes") {
   require_kube_api();
   Cluster cluster;
+  // With the rights that the manifest gives, and no others.
+  cluster.lab.confine(capabilities_of_the_daemon_set());
   cluster.lab.start_weir();
   follow_policies_and_labels(cluster);
   cluster.api.must("DELETE", kPolicies + "/typo");
