@@ -50,6 +50,8 @@ class Api:
             "-days", "2", "-keyout", f"{folder}/server.key", "-out", f"{folder}/server.crt",
             "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
             "-addext", "basicConstraints=critical,CA:TRUE")
+        run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
+            f"{folder}/sa.key")
         (folder / "tokens.csv").write_text(f'{self.token},admin,1,"system:masters"\n')
         (folder / "kubeconfig").write_text(
             "clusters: [{name: c, cluster: {server: \"https://127.0.0.1:6443\", "
@@ -66,9 +68,9 @@ class Api:
                    f"--token-auth-file={folder}/tokens.csv",
                    "--service-cluster-ip-range=10.96.0.0/16",
                    "--service-account-issuer=https://bench",
-                   f"--service-account-key-file={folder}/server.key",
-                   f"--service-account-signing-key-file={folder}/server.key",
-                   "--max-requests-inflight=0", "--max-mutating-requests-inflight=0",
+                   f"--service-account-key-file={folder}/sa.key",
+                   f"--service-account-signing-key-file={folder}/sa.key",
+                   "--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000",
                    "--disable-admission-plugins=ServiceAccount")
         deadline = time.time() + 120
         while time.time() < deadline:
@@ -78,7 +80,8 @@ class Api:
             except (OSError, http.client.HTTPException):
                 pass
             time.sleep(0.2)
-        sys.exit("the API server did not become ready: " + str(folder))
+        sys.exit("the API server did not become ready:\n" +
+                 (folder / "kube-apiserver.log").read_text()[-2000:])
 
     def spawn(self, *argv):
         log = open(self.folder / (pathlib.Path(argv[0]).name + ".log"), "w")
@@ -284,13 +287,16 @@ def bench(options, folder):
         pod_ms, pod_cpu = changes(api, weir, relabel)
         policy_ms, policy_cpu = changes(api, weir, edit)
         memory = weir.memory()
-        weir.stop_process = weir.process.send_signal(signal.SIGKILL)
+        weir.process.kill()
         weir.process.wait()
         warm = weir.start()
     finally:
         weir.stop()
         api.stop()
-    p99 = lambda values: sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
+
+    def p99(values):
+        return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
+
     print(f"""
 | {options.pods} pods ({options.local} here), {options.policies} policies, {options.services} services | |
 |---|---|
