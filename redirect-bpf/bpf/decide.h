@@ -361,4 +361,36 @@ WEIR_PURE __u32 weir_without_mark(__u32 mark)
 		   : mark;
 }
 
+/* --- joined sockets
+ *
+ * A message that goes by the short way is put at the end of a queue of its own at the reader, and
+ * the kernel reads that queue before it reads what came by TCP. So:
+ *
+ *   order    it may go that way only when the reader has read every byte that the writer ever gave
+ *            to TCP. Both count the same sequence numbers: read == written. What goes by TCP after
+ *            it is read after it, as its queue comes first.
+ *   bound    and only as long as no more than max_bytes in max_messages then wait in the queue. TCP
+ *            has its own bounds for the rest, and what it holds must be read first (order).
+ *
+ * Nothing else is remembered about a direction: both are looked up for each message. */
+struct weir_join_view {
+	__u32 written; /* sequence number after the last byte that the writer gave to TCP */
+	__u32 read;    /* the same of the last byte that the reader took from TCP */
+	__u32 queued;  /* bytes that wait at the reader */
+	__u32 messages; /* that went the short way since the queue was last seen empty */
+	__u32 size;
+};
+
+WEIR_PURE __u8 weir_join_step(const struct weir_join_view *view, __u32 max_bytes,
+			      __u32 max_messages)
+{
+	if (view->read != view->written)
+		return WEIR_JOIN_UNREAD;
+	if (view->queued > max_bytes || view->size > max_bytes - view->queued)
+		return WEIR_JOIN_FULL;
+	if (view->queued && view->messages >= max_messages)
+		return WEIR_JOIN_FULL;
+	return WEIR_JOIN_SOCKETS; /* no reason against it */
+}
+
 #endif

@@ -22,6 +22,8 @@ public:
   Result<void> clear_listeners() override;
   Result<Counters> counters() override;
   std::vector<MapUse> map_use() override;
+  Result<void> set_acceleration(bool enabled) override;
+  AccelerationState acceleration() override;
 };
 
 } // namespace weir::redirect
