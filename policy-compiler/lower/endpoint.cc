@@ -166,7 +166,27 @@ std::shared_ptr<const CompiledEndpoint> EndpointLowering::build(const EndpointIn
     }
   }
   out->kernel_rows = lower_rows(*out, x_universe);
+  if (std::any_of(selected.specs.begin(), selected.specs.end(),
+                  [](const ResolvedSpec* spec) { return spec->policy->audit; })) {
+    add_unaudited(endpoint, selected, masks, *out);
+  }
   return out;
+}
+
+// The names and their groups are the same with and without.
+void EndpointLowering::add_unaudited(const EndpointInput& endpoint, const Selected& selected,
+                                     const Masks& masks, CompiledEndpoint& out) {
+  Selected rest = selected;
+  std::erase_if(rest.specs, [](const ResolvedSpec* spec) { return spec->policy->audit; });
+  auto without = std::make_shared<CompiledEndpoint>();
+  without->identities = out.identities;
+  without->rules = out.rules;
+  for (const std::uint8_t direction : {WEIR_INGRESS, WEIR_EGRESS}) {
+    lower_direction(direction, endpoint, rest, masks, *without);
+  }
+  const auto rows = lower_unaudited_rows(*without, x_universe);
+  out.kernel_rows.insert(out.kernel_rows.end(), rows.begin(), rows.end());
+  out.unaudited = std::move(without);
 }
 
 void EndpointLowering::lower_direction(std::uint8_t direction, const EndpointInput& endpoint,

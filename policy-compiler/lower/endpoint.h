@@ -57,6 +57,8 @@ private:
   Masks allot(const EndpointInput& endpoint, const Selected& selected);
   std::shared_ptr<const CompiledEndpoint> build(const EndpointInput& endpoint,
                                                 const Selected& selected, const Masks& masks);
+  void add_unaudited(const EndpointInput& endpoint, const Selected& selected, const Masks& masks,
+                     CompiledEndpoint& out);
   void lower_direction(std::uint8_t direction, const EndpointInput& endpoint,
                        const Selected& selected, const Masks& masks, CompiledEndpoint& out);
   void lower_rule(const ResolvedRule& rule, const std::vector<NamedPort>& own_ports, bool each_peer,

@@ -1,5 +1,6 @@
 #include "policy-compiler/lower/l4.h"
 
+#include "policy-compiler/lower/endpoint.h"
 #include "policy-compiler/lower/ports.h"
 
 #include <algorithm>
@@ -251,7 +252,32 @@ void lower_direction(std::uint8_t direction, const std::vector<Filter>& filters,
   }
 }
 
+// Where nothing is enforced, everything passes.
+Row pass_all(std::uint8_t direction) {
+  Row row{};
+  row.key.prefix_length = WEIR_POLICY_PREFIX_ANY_PROTOCOL;
+  row.key.identity = WEIR_IDENTITY_ANY;
+  row.key.direction = direction;
+  row.entry.verdict = WEIR_ALLOW;
+  row.entry.rule = kRuleDefaultAllow;
+  return row;
+}
+
 } // namespace
+
+std::vector<EndpointPolicy::Row> lower_unaudited_rows(const CompiledEndpoint& endpoint,
+                                                      const Universe& universe) {
+  std::vector<Row> out = lower_rows(endpoint, universe);
+  for (Row& row : out) {
+    row.key.direction |= WEIR_WITHOUT_AUDITED;
+  }
+  for (const std::uint8_t direction : {WEIR_INGRESS, WEIR_EGRESS}) {
+    if (!endpoint.is_enforced[direction]) {
+      out.push_back(pass_all(direction | WEIR_WITHOUT_AUDITED));
+    }
+  }
+  return out;
+}
 
 std::vector<EndpointPolicy::Row> lower_rows(const CompiledEndpoint& endpoint,
                                             const Universe& universe) {

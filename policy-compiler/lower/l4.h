@@ -14,4 +14,9 @@ namespace weir::policy {
 [[nodiscard]] std::vector<EndpointPolicy::Row> lower_rows(const CompiledEndpoint& endpoint,
                                                           const Universe& universe);
 
+// The same for the lookup that audit mode adds, from the policies that are enforced alone: complete
+// for both directions.
+[[nodiscard]] std::vector<EndpointPolicy::Row>
+lower_unaudited_rows(const CompiledEndpoint& endpoint, const Universe& universe);
+
 } // namespace weir::policy

@@ -37,6 +37,28 @@ HeaderMatcher lower_secret_header(const HeaderRule& header, const RuleRef& rule,
   return {header.name, found->second, false, true};
 }
 
+HeaderAction lower_action(const HeaderRule& header, const RuleRef& rule, const Secrets& secrets) {
+  using Kind = HeaderAction::Kind;
+  HeaderAction out;
+  switch (header.mismatch) {
+  case HeaderRule::Mismatch::kAdd:
+    out.kind = Kind::kAdd;
+    break;
+  case HeaderRule::Mismatch::kDelete:
+    out.kind = Kind::kDelete;
+    break;
+  case HeaderRule::Mismatch::kReplace:
+    out.kind = Kind::kReplace;
+    break;
+  case HeaderRule::Mismatch::kReject:
+  case HeaderRule::Mismatch::kLog:
+    break;
+  }
+  out.wanted = header.secret ? lower_secret_header(header, rule, secrets)
+                             : HeaderMatcher{header.name, header.value, false, false};
+  return out;
+}
+
 HttpMatcher lower_http(const HttpRule& rule, Action action, const RuleRef& ref,
                        const Secrets& secrets) {
   HttpMatcher out;
@@ -45,7 +67,8 @@ HttpMatcher lower_http(const HttpRule& rule, Action action, const RuleRef& ref,
   out.host = lower_field(rule.host, action);
   for (const HeaderRule& header : rule.headers) {
     if (header.mismatch != HeaderRule::Mismatch::kReject) {
-      continue; // acts on the request, decides nothing
+      out.actions.list.push_back(lower_action(header, ref, secrets)); // decides nothing
+      continue;
     }
     if (!header.secret) {
       out.headers.push_back({header.name, header.value, false, false});

@@ -168,6 +168,8 @@ struct Policy {
   std::string policy_namespace; // empty: cluster-wide
   std::string name;
   Location location;
+  // Its denials are reported instead of enforced: what it refuses and no other policy does, passes.
+  bool audit = false;
   std::vector<Spec> specs;
   std::optional<CidrGroup> cidr_group; // of kind CiliumCIDRGroup only
 };

@@ -24,7 +24,7 @@ std::vector<SecretUse> secrets_of(const Policy& policy) {
         }
         for (const HttpRule& http : ports.http) {
           for (const HeaderRule& header : http.headers) {
-            if (header.secret && header.mismatch == HeaderRule::Mismatch::kReject) {
+            if (header.secret) {
               add(SecretUse::Purpose::kHeader, {*header.secret, {}, {}, {}});
             }
           }

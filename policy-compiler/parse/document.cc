@@ -57,6 +57,21 @@ void parse_metadata(DocumentLog& log, const YamlNode& root, ParsedDocument& out,
   }
 }
 
+// `weir.io/enforcement: audit`. Another value would mean less than its author thinks, or more.
+void parse_enforcement(DocumentLog& log, const YamlNode& metadata, Policy& policy) {
+  constexpr std::string_view kName = "weir.io/enforcement";
+  const YamlNode* annotations = child(metadata, "annotations");
+  const YamlNode* value = annotations != nullptr ? child(*annotations, kName) : nullptr;
+  if (value == nullptr) {
+    return;
+  }
+  if (text_of(value) == "audit") {
+    policy.audit = true;
+  } else if (text_of(value) != "enforce") {
+    log.error(*value, "`" + std::string(kName) + "` is `audit` or `enforce`", "", "enforcement");
+  }
+}
+
 bool right_version(DocumentLog& log, const YamlNode& root, const std::string& kind, bool& skip) {
   const YamlNode* node = child(root, "apiVersion");
   const std::string version = text_of(node);
@@ -124,6 +139,9 @@ void parse_document(const std::shared_ptr<const YamlNode>& root, ParsedDocument&
     policy->cidr_group.emplace();
   }
   parse_metadata(log, *root, out, *policy);
+  if (metadata != nullptr) {
+    parse_enforcement(log, *metadata, *policy);
+  }
   policy->kind = out.kind;
   policy->policy_namespace = out.document_namespace;
   policy->name = out.name;

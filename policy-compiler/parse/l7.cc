@@ -86,11 +86,6 @@ HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
                 "one of LOG, ADD, DELETE, REPLACE", "mismatch");
     } else {
       out.mismatch = static_cast<HeaderRule::Mismatch>(found - kMismatches.begin() + 1);
-      if (out.mismatch != HeaderRule::Mismatch::kLog) {
-        log.warning(*reader.find("mismatch"),
-                    "headers are not rewritten by weir: the request passes as it is", "",
-                    "mismatch-rewrite");
-      }
     }
   }
   return out;

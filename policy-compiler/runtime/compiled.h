@@ -77,6 +77,7 @@ public:
   [[nodiscard]] bool enforced(Direction direction) const override {
     return is_enforced[static_cast<std::size_t>(direction)];
   }
+  [[nodiscard]] bool audited() const override { return unaudited != nullptr; }
   [[nodiscard]] FlowDecision decide(const Flow& flow) const override;
   [[nodiscard]] std::uint64_t fqdn_groups(const DnsName& name) const override;
   [[nodiscard]] std::span<const Row> rows() const override { return kernel_rows; }
@@ -93,6 +94,12 @@ public:
   std::vector<Row> kernel_rows;
   std::shared_ptr<const IdentityTable> identities;
   std::shared_ptr<const std::vector<RuleRef>> rules;
+  // The same endpoint by the policies that are enforced alone; null when all of them are.
+  std::shared_ptr<const CompiledEndpoint> unaudited;
+
+private:
+  // By all policies, whether enforced or audited.
+  [[nodiscard]] FlowDecision decide_by_all(const Flow& flow) const;
 };
 
 class CompiledProgram final : public Program {

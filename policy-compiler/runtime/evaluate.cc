@@ -32,9 +32,32 @@ struct Matches {
   std::vector<const Filter*> l7; // kAllowL7 and kDenyL7
 };
 
-L7Decision allowed_by(const RuleRef* rule) { return {true, rule, {}}; }
+L7Decision allowed_by(const RuleRef* rule) { return {.allowed = true, .rule = rule, .reason = {}}; }
 L7Decision refused(const FlowDecision& flow, const RuleRef* rule, std::string_view reason) {
-  return {false, rule != nullptr ? rule : flow.rule, reason};
+  return {.allowed = false, .rule = rule != nullptr ? rule : flow.rule, .reason = reason};
+}
+
+// What all policies say, softened by what those say that are enforced.
+template <typename Judge>
+L7Decision judge_with_audit(const FlowDecision& flow, Judge&& judge_by) {
+  L7Decision decision = judge_by(flow);
+  if (decision.allowed) {
+    if (flow.audited != nullptr) {
+      decision.audit = true;
+      decision.rule = flow.audited;
+      decision.reason = "policy";
+    }
+    return decision;
+  }
+  if (flow.unaudited == nullptr) {
+    return decision;
+  }
+  const L7Decision enforced = judge_by(*flow.unaudited);
+  if (!enforced.allowed) {
+    return enforced;
+  }
+  decision.allowed = decision.audit = true;
+  return decision;
 }
 
 // The judge functions differ in how one L7Rules accepts and in what a miss is called.
@@ -97,6 +120,24 @@ bool L7Rules::names_server(std::optional<std::string_view> name) const {
 }
 
 FlowDecision CompiledEndpoint::decide(const Flow& flow) const {
+  FlowDecision all = decide_by_all(flow);
+  if (unaudited == nullptr || all.verdict == Verdict::kAllow) {
+    return all;
+  }
+  FlowDecision enforced = unaudited->decide(flow);
+  if (all.verdict == Verdict::kRedirect) {
+    if (enforced.verdict != Verdict::kDeny) {
+      all.unaudited = std::make_shared<const FlowDecision>(std::move(enforced));
+    }
+    return all;
+  }
+  if (enforced.verdict != Verdict::kDeny) {
+    enforced.audited = all.rule;
+  }
+  return enforced;
+}
+
+FlowDecision CompiledEndpoint::decide_by_all(const Flow& flow) const {
   const auto direction = static_cast<std::size_t>(flow.direction);
   FlowDecision out;
   out.rule = rules->data(); // the default deny
@@ -197,10 +238,17 @@ std::uint64_t CompiledEndpoint::fqdn_groups(const DnsName& name) const {
   return groups;
 }
 
-L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
-  return judge(
+namespace {
+
+L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request) {
+  const HttpMatcher* accepting = nullptr;
+  L7Decision decision = judge(
       flow, L7Protocol::kHttp, "denied",
-      [&](const L7Rules& rules) { return rules.http->find(request).has_value(); },
+      [&](const L7Rules& rules) {
+        const auto found = rules.http->find(request);
+        accepting = found ? &rules.http->at(*found) : nullptr;
+        return found.has_value();
+      },
       [&] {
         HttpMatcher::Fit best;
         const RuleRef* rule = nullptr;
@@ -213,9 +261,13 @@ L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
         }
         return refused(flow, rule, rule != nullptr ? best.failed : "denied");
       });
+  if (decision.allowed && accepting != nullptr && !accepting->actions.list.empty()) {
+    decision.actions[0] = &accepting->actions;
+  }
+  return decision;
 }
 
-L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
+L7Decision judge_dns_by(const FlowDecision& flow, const DnsName& name) {
   return judge(
       flow, L7Protocol::kDns, "denied",
       [&](const L7Rules& rules) { return rules.dns.matches(name); },
@@ -225,7 +277,7 @@ L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
       });
 }
 
-L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name) {
+L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view> name) {
   return judge(
       flow, L7Protocol::kTls, "denied",
       [&](const L7Rules& rules) { return rules.names_server(name); },
@@ -233,6 +285,20 @@ L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> n
         return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
                        flow.alternatives.empty() ? "denied" : "sni");
       });
+}
+
+} // namespace
+
+L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
+  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_http_by(by, request); });
+}
+
+L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
+  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_dns_by(by, name); });
+}
+
+L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name) {
+  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_sni_by(by, name); });
 }
 
 } // namespace weir::policy

@@ -127,6 +127,26 @@ bool FieldMatcher::matches(std::string_view value) const {
   return false;
 }
 
+std::string FieldMatcher::text() const {
+  std::string out;
+  switch (x_kind) {
+  case Kind::kAny:
+    return ".*";
+  case Kind::kLiterals:
+    for (const std::string& text : x_texts) {
+      out.append(out.empty() ? "" : "|").append(text);
+    }
+    return out;
+  case Kind::kPrefix:
+    return x_texts.front() + ".*";
+  case Kind::kRegex:
+    return x_regex->pattern();
+  case Kind::kNever:
+    return "nothing";
+  }
+  return out;
+}
+
 // Repeated headers count as one, their values joined with ",".
 bool HeaderMatcher::matches(std::span<const HttpHeader> headers) const {
   if (never) {
@@ -164,6 +184,7 @@ bool HttpMatcher::accepts_rest(const HttpRequest& request) const {
 
 HttpMatcher::Fit HttpMatcher::fit(const HttpRequest& request) const {
   Fit out;
+  out.rule = this;
   const auto count = [&](bool matches, std::string_view name) {
     if (matches) {
       ++out.matched;
@@ -313,7 +334,7 @@ std::optional<std::size_t> HttpMatcherList::find(const HttpRequest& request) con
 }
 
 HttpMatcher::Fit HttpMatcherList::nearest(const HttpRequest& request) const {
-  HttpMatcher::Fit best{0, "path"};
+  HttpMatcher::Fit best{0, "path", nullptr};
   const std::size_t count = std::min(x_matchers.size(), kNearestOf);
   for (std::size_t i = 0; i < count; ++i) {
     const HttpMatcher::Fit fit = x_matchers[i].fit(request);

@@ -32,6 +32,8 @@ public:
   [[nodiscard]] Kind kind() const { return x_kind; }
   [[nodiscard]] const std::vector<std::string>& texts() const { return x_texts; }
   [[nodiscard]] const re2::RE2* regex() const { return x_regex.get(); }
+  // What it asks for, as a rule would say it.
+  [[nodiscard]] std::string text() const;
 
 private:
   Kind x_kind = Kind::kAny;
@@ -48,15 +50,33 @@ struct HeaderMatcher {
   [[nodiscard]] bool matches(std::span<const HttpHeader> headers) const;
 };
 
+// What becomes of a request that a rule accepts although a header is not as it wants it.
+struct HeaderAction {
+  enum class Kind : std::uint8_t {
+    kLog,     // it is told
+    kAdd,     // the header is added with the value wanted
+    kDelete,  // it is taken out
+    kReplace, // both
+  };
+  Kind kind = Kind::kLog;
+  HeaderMatcher wanted;
+};
+
+struct HeaderActions {
+  std::vector<HeaderAction> list;
+};
+
 struct HttpMatcher {
   FieldMatcher method, path, host;
   std::vector<HeaderMatcher> headers; // all of them
+  HeaderActions actions;
 
   // How many of the fields match, in the order method, path, host, headers; and the first that
   // does not ("method", "path", …; empty when all do).
   struct Fit {
     unsigned matched = 0;
     std::string_view failed;
+    const HttpMatcher* rule = nullptr; // whose fit it is
   };
   [[nodiscard]] Fit fit(const HttpRequest& request) const;
   // All but the path.
@@ -69,6 +89,7 @@ public:
 
   // Index of a matcher that accepts the request.
   [[nodiscard]] std::optional<std::size_t> find(const HttpRequest& request) const;
+  [[nodiscard]] const HttpMatcher& at(std::size_t index) const { return x_matchers[index]; }
   // The best fit among the first few rules: for the reason of a denial, not for verdicts.
   [[nodiscard]] HttpMatcher::Fit nearest(const HttpRequest& request) const;
 

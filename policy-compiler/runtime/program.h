@@ -11,6 +11,7 @@
 #include "proxy/base/ip.h"
 #include "redirect-bpf/abi/weir_abi.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -57,6 +58,7 @@ struct Flow {
   std::uint64_t fqdn_groups = 0;
 };
 
+struct HeaderActions;
 class L7Rules; // one protocol's compiled matchers of one rule; lower/l7.cc makes them
 
 // The answer at L3/L4, and for a redirected flow everything needed to judge its requests. Cheap to
@@ -70,6 +72,12 @@ struct FlowDecision {
   bool any = false;
   std::vector<const L7Rules*> alternatives;
   std::vector<const L7Rules*> denials; // extension: L7 deny rules; one that matches refuses
+
+  // Where some policy is only audited (annotation weir.io/enforcement). Its refusal at L3/L4, which
+  // the policies that are enforced do not share: the verdict is theirs.
+  const RuleRef* audited = nullptr;
+  // kRedirect: what these say of the flow, for requests that the audited policy refuses.
+  std::shared_ptr<const FlowDecision> unaudited;
 };
 
 // One request's or query's verdict.
@@ -81,6 +89,12 @@ struct L7Decision {
   // Static text for the reason of a denial: "method", "path", "host", "header", "name", "sni", …
   // Empty when allowed.
   std::string_view reason;
+  // Allowed only because the policy that refuses it is audited: `rule` and `reason` are the
+  // refusal's.
+  bool audit = false;
+  // Of the rules that allowed it: what they want done about its headers (http_matcher.h). Null: no
+  // more. Live as long as the Program.
+  std::array<const HeaderActions*, 2> actions{};
 };
 
 // Everything that is decided for one endpoint.
@@ -89,6 +103,8 @@ public:
   virtual ~EndpointPolicy() = default;
 
   [[nodiscard]] virtual bool enforced(Direction direction) const = 0;
+  // Some policy of this endpoint is only audited.
+  [[nodiscard]] virtual bool audited() const = 0;
 
   // Allocates the vectors of FlowDecision; once a connection, not once a request. Where the
   // direction is not enforced: kAllow.

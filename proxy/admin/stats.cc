@@ -213,28 +213,44 @@ void by_reason(const StatsInput& in, Samples& out) {
   }
 }
 
-void dns_durations(const StatsInput& in, Samples& out) {
-  constexpr std::pair<std::string_view, Durations WorkerMetrics::*> kScopes[] = {
-      {"upstream", &WorkerMetrics::dns_upstream_time}, {"held", &WorkerMetrics::dns_held_time}};
-  for (const auto& [scope, member] : kScopes) {
-    std::uint64_t count = 0;
-    std::uint64_t sum = 0;
-    for (std::size_t bucket = 0; bucket <= Durations::kBounds.size(); ++bucket) {
-      for (const auto* worker : in.workers) {
-        count += (worker->*member).count(bucket);
-      }
-      const std::string bound =
-          bucket < Durations::kBounds.size()
-              ? seconds_text(static_cast<double>(Durations::kBounds[bucket]) * 1e-6)
-              : "+Inf";
-      out.add(count, {{"scope", std::string(scope)}, {"le", bound}}, "_bucket");
-    }
+void add_durations(const StatsInput& in, Samples& out, Durations WorkerMetrics::* member,
+                   const Labels& labels) {
+  std::uint64_t count = 0;
+  std::uint64_t sum = 0;
+  for (std::size_t bucket = 0; bucket <= Durations::kBounds.size(); ++bucket) {
     for (const auto* worker : in.workers) {
-      sum += (worker->*member).sum();
+      count += (worker->*member).count(bucket);
     }
-    out.add_seconds(static_cast<double>(sum) * 1e-6, {{"scope", std::string(scope)}}, "_sum");
-    out.add(count, {{"scope", std::string(scope)}}, "_count");
+    Labels with_bound = labels;
+    with_bound.emplace_back(
+        "le", bucket < Durations::kBounds.size()
+                  ? seconds_text(static_cast<double>(Durations::kBounds[bucket]) * 1e-6)
+                  : "+Inf");
+    out.add(count, std::move(with_bound), "_bucket");
   }
+  for (const auto* worker : in.workers) {
+    sum += (worker->*member).sum();
+  }
+  out.add_seconds(static_cast<double>(sum) * 1e-6, labels, "_sum");
+  out.add(count, labels, "_count");
+}
+
+void dns_durations(const StatsInput& in, Samples& out) {
+  add_durations(in, out, &WorkerMetrics::dns_upstream_time, {{"scope", "upstream"}});
+  add_durations(in, out, &WorkerMetrics::dns_held_time, {{"scope", "held"}});
+}
+
+void http_durations(const StatsInput& in, Samples& out) {
+  add_durations(in, out, &WorkerMetrics::http_duration, {});
+}
+
+void audited_flows(const StatsInput& in, Samples& out) {
+  if (!in.bpf) {
+    return;
+  }
+  out.add(in.bpf->drops[weir_drop_index(WEIR_DROP_AUDIT, WEIR_INGRESS)],
+          {{"direction", "ingress"}});
+  out.add(in.bpf->drops[weir_drop_index(WEIR_DROP_AUDIT, WEIR_EGRESS)], {{"direction", "egress"}});
 }
 
 void fqdn_evicted(const StatsInput& in, Samples& out) { out.add(in.fqdn_evicted); }
@@ -386,6 +402,14 @@ constexpr Metric kMetrics[] = {
      plain<&WorkerMetrics::http_bytes_in>},
     {"weir_http_sent_bytes_total", kCounter, "Bytes of HTTP sent to clients.",
      plain<&WorkerMetrics::http_bytes_out>},
+    {"weir_http_request_duration_seconds", kHistogram,
+     "Time from a request's head to the end of its answer.", http_durations},
+    {"weir_http_policy_resets_total", kCounter,
+     "HTTP/1 requests and tunnels under way ended by a change of policy.",
+     plain<&WorkerMetrics::http_policy_resets>},
+    {"weir_connections_over_limit_total", kCounter,
+     "Connections refused because their client has too many.",
+     plain<&WorkerMetrics::connections_over_limit>},
     {"weir_http_parse_errors_total", kCounter, "Requests refused because of their form.",
      plain<&WorkerMetrics::http_parse_errors>},
     {"weir_http2_floods_total", kCounter, "HTTP/2 connections ended because of a flood.",
@@ -443,6 +467,8 @@ constexpr Metric kMetrics[] = {
     {"weir_fqdn_names", kGauge, "Names whose addresses are known.", fqdn_names},
     {"weir_fqdn_ips", kGauge, "Addresses learned from DNS.", fqdn_ips},
     {"weir_drops_total", kCounter, "Packets dropped by reason, as seen from the pod.", drops},
+    {"weir_audited_flows_total", kCounter,
+     "New flows let pass that an audited policy would have refused.", audited_flows},
     {"weir_packets_total", kCounter, "Packets let through or handed to the proxy.", packets},
     {"weir_events_lost_total", kCounter, "Records for which a buffer had no room.", events_lost},
     {"weir_bpf_readable", kGauge, "1 when the kernel's counters could be read, else 0.",

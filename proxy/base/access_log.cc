@@ -1,6 +1,7 @@
 #include "proxy/base/access_log.h"
 
 #include "proxy/base/check.h"
+#include "proxy/base/json_text.h"
 #include "proxy/base/log.h"
 #include "proxy/base/rfc3339.h"
 #include "proxy/base/unique_fd.h"
@@ -22,6 +23,7 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace weir {
@@ -30,7 +32,6 @@ namespace {
 // --- one line
 
 constexpr std::size_t kMaxValue = 8 * 1024;
-constexpr std::string_view kCut = "…";
 
 constexpr std::array<std::string_view, kAccessVerdicts> kVerdicts = {"ALLOWED", "DENIED", "AUDIT",
                                                                      "ERROR"};
@@ -56,96 +57,6 @@ void append_ip(const IpAddress& ip, std::string& out) {
   out += inet_ntop(AF_INET6, bytes.data(), text, sizeof text);
 }
 
-// Length of the UTF-8 sequence at the text's start; 0 when it is none (RFC 3629: no surrogates, no
-// over-long forms, nothing past U+10FFFF). `code` is the character.
-std::size_t utf8_length(std::string_view text, char32_t& code) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  const std::size_t length = first < 0xc2   ? 0
-                             : first < 0xe0 ? 2
-                             : first < 0xf0 ? 3
-                             : first < 0xf5 ? 4
-                                            : 0;
-  if (length == 0 || text.size() < length) {
-    return 0;
-  }
-  code = first & (0x7fu >> length);
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) {
-      return 0;
-    }
-    code = code << 6 | (byte(i) & 0x3fu);
-  }
-  const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-  return overlong || (code >= 0xd800 && code < 0xe000) || code > 0x10ffff ? 0 : length;
-}
-
-// Characters that would let a peer's text act on whoever reads the log in a terminal or editor: C1
-// controls, line separators, direction overrides.
-bool is_deceptive(char32_t code) {
-  return code < 0xa0 || code == 0x2028 || code == 0x2029 || (code >= 0x202a && code <= 0x202e) ||
-         (code >= 0x2066 && code <= 0x2069);
-}
-
-void append_escape(char32_t code, std::string& out) {
-  static constexpr std::string_view kHex = "0123456789abcdef";
-  out += "\\u";
-  for (int shift = 12; shift >= 0; shift -= 4) {
-    out.push_back(kHex[code >> shift & 0xf]);
-  }
-}
-
-bool is_plain(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return byte >= 0x20 && byte < 0x7f && c != '"' && c != '\\';
-}
-
-// Between quotes. A byte that belongs to no UTF-8 sequence is written as \u00XX.
-void append_text(std::string_view text, std::string& out) {
-  const bool cut = text.size() > kMaxValue;
-  if (cut) {
-    std::size_t end = kMaxValue;
-    // Not inside a sequence; at most three continuation bytes can precede.
-    for (int back = 0; back < 3 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80; ++back) {
-      --end;
-    }
-    text = text.substr(0, end);
-  }
-  out.push_back('"');
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t run = at;
-    while (run < text.size() && is_plain(text[run])) {
-      ++run;
-    }
-    out.append(text.substr(at, run - at));
-    at = run;
-    if (at == text.size()) {
-      break;
-    }
-    const char c = text[at];
-    char32_t code = 0;
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-      ++at;
-    } else if (const std::size_t length = utf8_length(text.substr(at), code); length > 0) {
-      if (is_deceptive(code)) {
-        append_escape(code, out);
-      } else {
-        out.append(text.substr(at, length));
-      }
-      at += length;
-    } else {
-      append_escape(static_cast<unsigned char>(c), out);
-      ++at;
-    }
-  }
-  if (cut) {
-    out += kCut;
-  }
-  out.push_back('"');
-}
-
 // Writes the members of one object; what is empty or absent is left out.
 class Members {
 public:
@@ -163,7 +74,7 @@ public:
   void text(std::string_view name, std::string_view value) {
     if (!value.empty()) {
       key(name);
-      append_text(value, x_out);
+      append_json_text(value, kMaxValue, x_out);
     }
   }
   void number(std::string_view name, std::optional<std::uint64_t> value) {
@@ -271,9 +182,10 @@ Result<OpenFile> open_file(const std::string& path) {
 
 class FileAccessLog final : public AccessLog {
 public:
-  FileAccessLog(std::string path, OpenFile file, UniqueFd event, unsigned writers)
-      : x_path(std::move(path)), x_event(std::move(event)), x_file(std::move(file)),
-        x_slots(writers), x_thread([this] { run(); }) {}
+  FileAccessLog(std::string path, OpenFile file, UniqueFd event, unsigned writers,
+                const Options& options)
+      : x_path(std::move(path)), x_options(options), x_event(std::move(event)),
+        x_file(std::move(file)), x_slots(writers), x_thread([this] { run(); }) {}
 
   ~FileAccessLog() override {
     x_stopping.store(true);
@@ -285,7 +197,10 @@ public:
     WEIR_CHECK(writer < x_slots.size());
     Slot& slot = x_slots[writer];
     slot.line.clear();
-    format_access_record(record, slot.line);
+    if (!within_budget(slot, record)) {
+      return true;
+    }
+    format(record, slot.line);
     if (!slot.ring.push(slot.line)) {
       return false;
     }
@@ -319,7 +234,43 @@ private:
   struct Slot {
     Ring ring;
     std::string line; // formatted here, then copied: one allocation for all lines
+    std::chrono::seconds second{};
+    std::uint32_t denials = 0; // written in that second
+    std::uint64_t left_out = 0;
   };
+
+  void format(const AccessRecord& record, std::string& line) const {
+    if (x_options.format == Options::Format::kEnvoy) {
+      format_envoy_record(record, line);
+    } else {
+      format_access_record(record, line);
+    }
+  }
+
+  // A second's first record tells what the second before left out.
+  bool within_budget(Slot& slot, const AccessRecord& record) {
+    const auto second = std::chrono::floor<std::chrono::seconds>(record.time.time_since_epoch());
+    if (second != slot.second) {
+      slot.second = second;
+      slot.denials = 0;
+      if (slot.left_out > 0) {
+        AccessRecord summary;
+        summary.time = record.time;
+        summary.verdict = AccessVerdict::kDenied;
+        summary.reason = "log-limit";
+        summary.lines_left_out = std::exchange(slot.left_out, 0);
+        format(summary, slot.line);
+      }
+    }
+    const bool limited =
+        record.verdict == AccessVerdict::kDenied ||
+        (record.verdict == AccessVerdict::kError && record.status.value_or(0) < 500);
+    if (!limited || slot.denials++ < x_options.max_denials_per_second) {
+      return true;
+    }
+    ++slot.left_out;
+    return false;
+  }
 
   // Either the writer's look at the ring comes after the line, or this look at the state comes
   // after the writer went to sleep: both are sequentially consistent, so no line is left lying.
@@ -480,6 +431,7 @@ private:
   }
 
   const std::string x_path;
+  const Options x_options;
   const UniqueFd x_event;
   std::atomic<State> x_state{State::kAwake};
   std::atomic<bool> x_stopping{false};
@@ -523,9 +475,13 @@ void format_access_record(const AccessRecord& record, std::string& line) {
     members.number("status", static_cast<std::uint64_t>(std::max(0, *record.status)));
   }
   members.text("denied_by", record.denied_by);
+  members.text("rule", record.denying_rule);
+  members.text("nearest", record.nearest);
   members.text("reason", record.reason);
+  members.text("header_mismatches", record.header_mismatches);
   members.number("bytes_in", record.bytes_in);
   members.number("bytes_out", record.bytes_out);
+  members.number("lines_left_out", record.lines_left_out);
   if (record.duration) {
     members.number("duration_us",
                    static_cast<std::uint64_t>(std::max<std::int64_t>(0, record.duration->count())));
@@ -534,7 +490,88 @@ void format_access_record(const AccessRecord& record, std::string& line) {
   line.push_back('\n');
 }
 
-Result<std::unique_ptr<AccessLog>> AccessLog::open(const std::string& path, unsigned writers) {
+namespace {
+
+// Envoy's response flags that say the same (its documentation, "access log", RESPONSE_FLAGS).
+std::string_view envoy_flags(const AccessRecord& record) {
+  struct Flag {
+    std::string_view reason, flag;
+  };
+  static constexpr Flag kFlags[] = {
+      {"upstream-refused", "UF"},
+      {"upstream-unreachable", "UF"},
+      {"upstream-connect-timeout", "UF"},
+      {"upstream-closed", "UC"},
+      {"upstream-timeout", "UT"},
+      {"timeout", "SI"},
+      {"client-gone", "DC"},
+      {"head-timeout", "DPE"},
+      {"body-timeout", "SI"},
+  };
+  if (record.verdict == AccessVerdict::kDenied) {
+    return "UAEX";
+  }
+  for (const Flag& one : kFlags) {
+    if (one.reason == record.reason) {
+      return one.flag;
+    }
+  }
+  if (record.verdict != AccessVerdict::kError) {
+    return "-";
+  }
+  return record.status.value_or(0) >= 500 ? "UPE" : "DPE";
+}
+
+void append_quoted(std::string_view text, std::string& out) {
+  append_json_text(text.empty() ? "-" : text, kMaxValue, out);
+}
+
+} // namespace
+
+// [%START_TIME%] "%METHOD% %PATH% %PROTOCOL%" %CODE% %FLAGS% %RECEIVED% %SENT% %DURATION%
+// %UPSTREAM_SERVICE_TIME% "%X-FORWARDED-FOR%" "%USER-AGENT%" "%X-REQUEST-ID%" "%AUTHORITY%"
+// "%UPSTREAM_HOST%"
+void format_envoy_record(const AccessRecord& record, std::string& line) {
+  line.push_back('[');
+  append_rfc3339(record.time, line);
+  line += "] ";
+  append_quoted(record.method, line);
+  line.back() = ' ';
+  const std::size_t path = line.size();
+  append_quoted(!record.path.empty() ? record.path : record.query_name, line);
+  line.erase(path, 1);
+  line.back() = ' ';
+  line += record.protocol == "http" ? "HTTP/1.1" : record.protocol;
+  line += "\" ";
+  append_number(static_cast<std::uint64_t>(std::max(0, record.status.value_or(0))), line);
+  line.push_back(' ');
+  line += envoy_flags(record);
+  line.push_back(' ');
+  append_number(record.bytes_in.value_or(0), line);
+  line.push_back(' ');
+  append_number(record.bytes_out.value_or(0), line);
+  line.push_back(' ');
+  append_number(record.duration ? static_cast<std::uint64_t>(
+                                      std::max<std::int64_t>(0, record.duration->count() / 1000))
+                                : 0,
+                line);
+  line += " - \"-\" \"-\" \"-\" ";
+  append_quoted(record.host, line);
+  line += " \"";
+  if (record.destination.ip != IpAddress()) {
+    const bool v6 = !record.destination.ip.is_v4();
+    line += v6 ? "[" : "";
+    append_ip(record.destination.ip, line);
+    line += v6 ? "]:" : ":";
+    append_number(record.destination.port, line);
+  } else {
+    line.push_back('-');
+  }
+  line += "\"\n";
+}
+
+Result<std::unique_ptr<AccessLog>> AccessLog::open(const std::string& path, unsigned writers,
+                                                   const Options& options) {
   auto file = open_file(path);
   if (!file) {
     return std::move(file).error();
@@ -543,7 +580,8 @@ Result<std::unique_ptr<AccessLog>> AccessLog::open(const std::string& path, unsi
   if (!event.valid()) {
     return errno_error("access log: eventfd");
   }
-  return std::make_unique<FileAccessLog>(path, std::move(*file), std::move(event), writers);
+  return std::make_unique<FileAccessLog>(path, std::move(*file), std::move(event), writers,
+                                         options);
 }
 
 } // namespace weir

@@ -90,6 +90,9 @@ struct WorkerMetrics {
   // By answer's status (100..599; else index 0) and verdict.
   std::array<std::array<Counter, 600>, kAccessVerdicts> http_requests;
   Counter http_bytes_in, http_bytes_out; // of clients: bodies and heads
+  Durations http_duration;               // from a head's last byte to the answer's
+  Counter http_policy_resets;            // HTTP/1 requests under way ended by a change of policy
+  Counter connections_over_limit;        // refused: the client has too many already
   Counter http_parse_errors;             // requests answered 4xx because of their form
   Counter upstream_connections_opened, upstream_connect_failures;
   Counter upstream_protocol_errors; // answers refused because of their form

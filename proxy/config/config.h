@@ -39,6 +39,18 @@ struct Redirect {
   std::string bpffs = "/sys/fs/bpf";
 };
 
+// What becomes of Forwarded and X-Forwarded-* of pods, who can claim anything there.
+enum class ForwardedFields : std::uint8_t { kStrip, kKeep };
+
+// What a denial tells the client beside who denied it.
+enum class Denials : std::uint8_t {
+  kExplained, // rule and nearest miss, to clients that accept application/problem+json
+  kPlain,     // "Access denied", and no more
+};
+
+// What becomes of the method CONNECT.
+enum class Connect : std::uint8_t { kRefuse, kJudge };
+
 struct Http {
   ByteCount max_head = 60 * 1024;         // longer: 431
   ByteCount max_target = 16 * 1024;       // longer: 414
@@ -46,6 +58,12 @@ struct Http {
   std::chrono::seconds head_timeout{10};  // first byte to end of head, else 408
   std::chrono::seconds idle_timeout{300}; // between requests
   std::chrono::seconds connect_timeout{5};
+  // Of one client address, at each worker; more are reset. Beyond what an honest pod holds, below
+  // what lets one pod use up the process's descriptors.
+  std::uint32_t max_connections_per_pod = 10'000;
+  ForwardedFields forwarded_fields = ForwardedFields::kStrip;
+  Denials denials = Denials::kExplained;
+  Connect connect = Connect::kRefuse;
 };
 
 struct Http2 {
@@ -107,8 +125,14 @@ struct StaticListener {
   std::uint16_t port = 0; // that policy sees; filled with the upstream's when absent
 };
 
+enum class AccessLogFormat : std::uint8_t { kJson, kEnvoy };
+
 struct AccessLog {
   std::string path = "/dev/stdout";
+  AccessLogFormat format = AccessLogFormat::kJson;
+  // Lines for requests that were denied or malformed, of each worker; the rest are only counted,
+  // so that a flood of them neither fills the disk nor pushes the other lines out.
+  std::uint32_t max_denials_per_second = 1000;
 };
 
 struct Config {

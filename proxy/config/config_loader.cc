@@ -33,18 +33,45 @@ constexpr std::pair<std::string_view, DnsRefusal> kRefusals[] = {
     {"auto", DnsRefusal::kAuto},
     {"refused", DnsRefusal::kRefused},
     {"nxdomain", DnsRefusal::kNxDomain}};
+constexpr std::pair<std::string_view, ForwardedFields> kForwardedFields[] = {
+    {"strip", ForwardedFields::kStrip}, {"keep", ForwardedFields::kKeep}};
+constexpr std::pair<std::string_view, Denials> kDenials[] = {{"explained", Denials::kExplained},
+                                                             {"plain", Denials::kPlain}};
+constexpr std::pair<std::string_view, Connect> kConnects[] = {{"refuse", Connect::kRefuse},
+                                                              {"judge", Connect::kJudge}};
+constexpr std::pair<std::string_view, AccessLogFormat> kLogFormats[] = {
+    {"json", AccessLogFormat::kJson}, {"envoy", AccessLogFormat::kEnvoy}};
 
-struct OnlyJson {};
-constexpr std::pair<std::string_view, OnlyJson> kFormats[] = {{"json", {}}};
-constexpr std::pair<std::string_view, OnlyJson> kListenerTypes[] = {{"static", {}}};
+// The words that a key's value may be.
+template <typename T>
+constexpr std::span<const std::pair<std::string_view, T>> words_of() {
+  if constexpr (std::is_same_v<T, RedirectMode>) {
+    return kRedirectModes;
+  } else if constexpr (std::is_same_v<T, DnsRefusal>) {
+    return kRefusals;
+  } else if constexpr (std::is_same_v<T, ForwardedFields>) {
+    return kForwardedFields;
+  } else if constexpr (std::is_same_v<T, Denials>) {
+    return kDenials;
+  } else if constexpr (std::is_same_v<T, Connect>) {
+    return kConnects;
+  } else {
+    return kLogFormats;
+  }
+}
+
+struct StaticType {};
+constexpr std::pair<std::string_view, StaticType> kListenerTypes[] = {{"static", {}}};
 
 // Where in Config a key's value goes; the type says how it is read.
 template <typename T>
 using Member = T& (*)(Config&);
-using Target = std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
-                            Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
-                            Member<SocketAddress>, Member<RedirectMode>, Member<DnsRefusal>,
-                            Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>, OnlyJson>;
+using Target =
+    std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
+                 Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
+                 Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
+                 Member<Denials>, Member<Connect>, Member<AccessLogFormat>, Member<DnsRefusal>,
+                 Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>>;
 
 // Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
 // none.
@@ -68,7 +95,10 @@ constexpr Key kKeys[] = {
     {"admin", "address", +[](Config& c) -> SocketAddress& { return c.admin; }},
     {"metrics", "address", +[](Config& c) -> SocketAddress& { return c.metrics; }},
     {"accessLog", "path", +[](Config& c) -> std::string& { return c.access_log.path; }},
-    {"accessLog", "format", OnlyJson{}},
+    {"accessLog", "format", +[](Config& c) -> AccessLogFormat& { return c.access_log.format; }},
+    {"accessLog", "maxDenialsPerSecond",
+     +[](Config& c) -> std::uint32_t& { return c.access_log.max_denials_per_second; }, 1,
+     1'000'000},
     {"http", "maxHead", +[](Config& c) -> ByteCount& { return c.http.max_head; }, kKiB, kMiB},
     {"http", "maxTarget", +[](Config& c) -> ByteCount& { return c.http.max_target; }, 64, kMiB},
     {"http", "maxHeaders", +[](Config& c) -> std::uint32_t& { return c.http.max_headers; }, 1,
@@ -79,6 +109,12 @@ constexpr Key kKeys[] = {
      1, 24 * kHour},
     {"http", "connectTimeout",
      +[](Config& c) -> std::chrono::seconds& { return c.http.connect_timeout; }, 1, kHour},
+    {"http", "maxConnectionsPerPod",
+     +[](Config& c) -> std::uint32_t& { return c.http.max_connections_per_pod; }, 1, 1'000'000},
+    {"http", "forwardedFields",
+     +[](Config& c) -> ForwardedFields& { return c.http.forwarded_fields; }},
+    {"http", "denials", +[](Config& c) -> Denials& { return c.http.denials; }},
+    {"http", "connect", +[](Config& c) -> Connect& { return c.http.connect; }},
     {"http2", "maxStreams", +[](Config& c) -> std::uint32_t& { return c.http2.max_streams; }, 1,
      10'000},
     {"http2", "streamWindow", +[](Config& c) -> ByteCount& { return c.http2.stream_window; },
@@ -177,10 +213,8 @@ std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
   if constexpr (std::is_same_v<T, ByteCount>) {
     const auto bytes = bounded<YamlBytes>(fields, key);
     return bytes ? std::optional(bytes->count) : std::nullopt;
-  } else if constexpr (std::is_same_v<T, RedirectMode>) {
-    return fields.choice<RedirectMode>(key.name, kRedirectModes);
-  } else if constexpr (std::is_same_v<T, DnsRefusal>) {
-    return fields.choice<DnsRefusal>(key.name, kRefusals);
+  } else if constexpr (std::is_enum_v<T>) {
+    return fields.choice<T>(key.name, words_of<T>());
   } else if constexpr (std::is_same_v<T, std::vector<IpPrefix>>) {
     return fields.list<IpPrefix>(key.name);
   } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress> ||
@@ -196,9 +230,6 @@ struct ReadKey {
   YamlFields& fields;
   const Key& key;
 
-  void operator()(OnlyJson /*target*/) const {
-    static_cast<void>(fields.choice<OnlyJson>(key.name, kFormats));
-  }
   template <typename T>
   void operator()(Member<T> member) const {
     if (auto value = value_of(fields, key, member)) {
@@ -249,7 +280,7 @@ bool is_full_name(std::string_view text) {
 StaticListener read_listener(YamlFields& fields) {
   StaticListener listener;
   listener.name = fields.required<std::string>("name").value_or("");
-  static_cast<void>(fields.choice<OnlyJson>("type", kListenerTypes));
+  static_cast<void>(fields.choice<StaticType>("type", kListenerTypes));
   if (const auto address = fields.required<SocketAddress>("address")) {
     check_port(fields, "address", *address);
     listener.address = *address;

@@ -254,6 +254,7 @@ Result<void> Controller::apply(const Compiled& compiled) {
     if (policy != nullptr) {
       state.ingress_enforced = policy->enforced(policy::Direction::kIngress);
       state.egress_enforced = policy->enforced(policy::Direction::kEgress);
+      state.audited = policy->audited();
       for (const auto& row : policy->rows()) {
         own_rows.push_back({row.key, row.entry});
       }

@@ -63,7 +63,12 @@ std::vector<runtime::Worker*> Process::workers() const {
 }
 
 Result<void> Process::start() {
-  auto access_log = AccessLog::open(x_config.access_log.path, x_config.workers);
+  auto access_log =
+      AccessLog::open(x_config.access_log.path, x_config.workers,
+                      {.format = x_config.access_log.format == config::AccessLogFormat::kEnvoy
+                                     ? AccessLog::Options::Format::kEnvoy
+                                     : AccessLog::Options::Format::kJson,
+                       .max_denials_per_second = x_config.access_log.max_denials_per_second});
   if (!access_log) {
     return access_log.error();
   }

@@ -1,13 +1,14 @@
 #include "proxy/http/body.h"
 
 #include "proxy/http/ascii.h"
+#include "proxy/http/field_names.h"
 
 #include <algorithm>
 #include <cstring>
 
 namespace weir::http {
 namespace {
-// Of a whole body. Extensions and trailers have no use here and cost work for every byte.
+// Of a whole body: extensions and trailers cost work for every byte.
 constexpr std::uint32_t kMaxOverhead = 16 * 1024;
 constexpr std::uint32_t kMaxSizeDigits = 15;
 } // namespace
@@ -17,6 +18,7 @@ void BodyReader::start(const Framing& framing) {
   x_received = 0;
   x_digits = 0;
   x_overhead = 0;
+  x_trailers.clear();
   switch (framing.kind) {
   case Framing::Kind::kNone:
     x_state = State::kDone;
@@ -117,22 +119,30 @@ BodyReader::State BodyReader::next(char byte) {
     if (byte == '\r') {
       return State::kEndLf;
     }
-    return is(kTokenByte, byte) && ++x_overhead <= kMaxOverhead ? State::kTrailerName
-                                                                : State::kFailed;
+    x_trailer_at = x_trailers.size();
+    return is(kTokenByte, byte) ? trailer_byte(byte, State::kTrailerName) : State::kFailed;
   case State::kTrailerName:
     if (byte == ':') {
-      return State::kTrailerValue;
+      return trailer_byte(byte, State::kTrailerValue);
     }
-    return is(kTokenByte, byte) && ++x_overhead <= kMaxOverhead ? State::kTrailerName
-                                                                : State::kFailed;
+    return is(kTokenByte, byte) ? trailer_byte(byte, State::kTrailerName) : State::kFailed;
   case State::kTrailerValue:
     if (byte == '\r') {
       return State::kTrailerLf;
     }
-    return is(kValueByte, byte) && ++x_overhead <= kMaxOverhead ? State::kTrailerValue
-                                                                : State::kFailed;
+    return is(kValueByte, byte) ? trailer_byte(byte, State::kTrailerValue) : State::kFailed;
   case State::kTrailerLf:
-    return byte == '\n' ? State::kTrailerStart : State::kFailed;
+    if (byte != '\n') {
+      return State::kFailed;
+    }
+    if (trailer_field(
+            std::string_view(x_trailers)
+                .substr(x_trailer_at, x_trailers.find(':', x_trailer_at) - x_trailer_at))) {
+      x_trailers.append("\r\n");
+    } else {
+      x_trailers.resize(x_trailer_at);
+    }
+    return State::kTrailerStart;
   case State::kEndLf:
     return byte == '\n' ? State::kDone : State::kFailed;
   case State::kLength:
@@ -143,6 +153,11 @@ BodyReader::State BodyReader::next(char byte) {
     break;
   }
   return State::kFailed;
+}
+
+BodyReader::State BodyReader::trailer_byte(char byte, State state) {
+  x_trailers.push_back(byte);
+  return ++x_overhead <= kMaxOverhead ? state : State::kFailed;
 }
 
 } // namespace weir::http

@@ -1,13 +1,15 @@
 // Takes a message's body out of the bytes that carry it, without gathering it: each call turns
 // what has arrived into payload, in place. Chunks are taken apart strictly (RFC 9112 §7.1);
-// extensions and trailers are checked, bounded and left out: a trailer that a server merges into
-// its header fields would be one that policy never judged (RFC 9110 §6.5.1 allows dropping them).
+// extensions are checked, bounded and left out. Trailers are checked, bounded and kept for whoever
+// wants to pass them on: an answer's are, a request's are not, because a server that merges them
+// into the header fields would see fields that policy never judged (RFC 9110 §6.5.1 allows both).
 #pragma once
 
 #include "proxy/http/message.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace weir::http {
@@ -28,6 +30,8 @@ public:
   [[nodiscard]] bool failed() const { return x_state == State::kFailed; }
   // The connection ended here: is the body whole?
   [[nodiscard]] bool whole_at_end() const { return done() || x_state == State::kUntilClose; }
+  // Chunked and done: the trailer lines that may be passed on, each with its CRLF.
+  [[nodiscard]] std::string_view trailers() const { return x_trailers; }
   // Payload bytes so far.
   [[nodiscard]] std::uint64_t received() const { return x_received; }
   // kLength: payload bytes still to come.
@@ -56,12 +60,15 @@ private:
   Taken take_chunked(char* data, std::size_t size);
   // One byte of what stands around the chunks' data.
   State next(char byte);
+  State trailer_byte(char byte, State state);
 
   State x_state = State::kDone;
   std::uint64_t x_remaining = 0;
   std::uint64_t x_received = 0;
   std::uint32_t x_digits = 0;
   std::uint32_t x_overhead = 0; // extension and trailer bytes of this body
+  std::string x_trailers;
+  std::size_t x_trailer_at = 0; // where the present line begins
 };
 
 } // namespace weir::http

@@ -1,6 +1,7 @@
 #include "proxy/http/framing.h"
 
 #include "proxy/http/ascii.h"
+#include "proxy/http/field_names.h"
 
 namespace weir::http {
 namespace {
@@ -13,27 +14,10 @@ enum class Field : std::uint8_t {
   kConnection,
   kUpgrade,
   kExpect,
+  kTe,
+  kTrailer,
   kDropped,
 };
-
-// "x-weir-" and "x-envoy-" are weir's to set. Servers that pass fields on as CGI variables do not
-// tell "_" from "-", so neither does this.
-bool has_reserved_prefix(std::string_view name) {
-  for (const std::string_view prefix :
-       {std::string_view("x-weir-"), std::string_view("x-envoy-")}) {
-    if (name.size() < prefix.size()) {
-      continue;
-    }
-    bool same = true;
-    for (std::size_t i = 0; same && i < prefix.size(); ++i) {
-      same = (name[i] == '_' ? '-' : lower(name[i])) == prefix[i];
-    }
-    if (same) {
-      return true;
-    }
-  }
-  return false;
-}
 
 Field classify(std::string_view name) {
   switch (lower(name[0])) {
@@ -57,13 +41,12 @@ Field classify(std::string_view name) {
     if (equals_lower(name, "transfer-encoding")) {
       return Field::kTransferEncoding;
     }
-    // Trailers are not passed on (body.h), so none are announced or asked for.
-    return equals_lower(name, "te") || equals_lower(name, "trailer") ? Field::kDropped
-                                                                     : Field::kEndToEnd;
+    if (equals_lower(name, "te")) {
+      return Field::kTe;
+    }
+    return equals_lower(name, "trailer") ? Field::kTrailer : Field::kEndToEnd;
   case 'u':
     return equals_lower(name, "upgrade") ? Field::kUpgrade : Field::kEndToEnd;
-  case 'x':
-    return has_reserved_prefix(name) ? Field::kDropped : Field::kEndToEnd;
   default:
     return Field::kEndToEnd;
   }
@@ -88,10 +71,16 @@ struct Seen {
   std::string_view upgrade;
   unsigned upgrades = 0;
   bool malformed_expect = false, expect_continue = false;
+  bool takes_trailers = false;
+};
+
+// Which end-to-end fields are passed on.
+struct Kept {
+  bool forwarding_claims = false, trailer = false;
 };
 
 // Both kinds of message at once; what differs is decided by the callers.
-Refusal collect(const std::vector<Header>& headers, int status,
+Refusal collect(const std::vector<Header>& headers, int status, Kept kept,
                 std::vector<std::string_view>& options, std::vector<Header>& fields, Seen& seen) {
   options.clear();
   fields.clear();
@@ -133,8 +122,21 @@ Refusal collect(const std::vector<Header>& headers, int status,
       seen.expect_continue = equals_lower(header.value, "100-continue");
       seen.malformed_expect = !seen.expect_continue;
       break;
+    case Field::kTe:
+      for_each_element(header.value, [&](std::string_view coding) {
+        seen.takes_trailers = seen.takes_trailers || equals_lower(coding, "trailers");
+      });
+      break;
+    case Field::kTrailer:
+      if (kept.trailer) {
+        fields.push_back(header);
+      }
+      break;
     case Field::kEndToEnd:
-      fields.push_back(header);
+      if (!reserved_field(header.name) &&
+          (kept.forwarding_claims || !forwarding_claim(header.name))) {
+        fields.push_back(header);
+      }
       break;
     case Field::kHost:
     case Field::kDropped:
@@ -196,10 +198,10 @@ Framing framing_of(const Seen& seen, Framing::Kind otherwise) {
 
 } // namespace
 
-Refusal examine(const RequestHead& head, RequestFacts& facts) {
+Refusal examine(const RequestHead& head, RequestFacts& facts, bool keep_forwarding_claims) {
   Seen seen;
-  if (const Refusal refusal =
-          collect(head.headers, 400, facts.connection_options, facts.fields, seen)) {
+  if (const Refusal refusal = collect(head.headers, 400, {keep_forwarding_claims, false},
+                                      facts.connection_options, facts.fields, seen)) {
     return refusal;
   }
   const bool http11 = head.version == Version::kHttp11;
@@ -212,6 +214,7 @@ Refusal examine(const RequestHead& head, RequestFacts& facts) {
   facts.body = framing_of(seen, Framing::Kind::kNone);
   const bool has_body = facts.body.kind != Framing::Kind::kNone;
   facts.keep_alive = !seen.close && (http11 || seen.keep_alive);
+  facts.takes_trailers = seen.takes_trailers && http11;
   facts.expects_continue = seen.expect_continue && http11 && has_body;
   facts.upgrade = http11 && !has_body ? acceptable_upgrade(seen) : std::string_view{};
   return {};
@@ -220,7 +223,7 @@ Refusal examine(const RequestHead& head, RequestFacts& facts) {
 Refusal examine(const ResponseHead& head, bool to_head, ResponseFacts& facts) {
   Seen seen;
   if (const Refusal refusal =
-          collect(head.headers, 502, facts.connection_options, facts.fields, seen)) {
+          collect(head.headers, 502, {true, true}, facts.connection_options, facts.fields, seen)) {
     return refusal;
   }
   const bool http11 = head.version == Version::kHttp11;

@@ -17,10 +17,11 @@ struct RequestFacts {
   Framing body;
   bool keep_alive = false; // the client would have the connection go on
   bool expects_continue = false;
+  bool takes_trailers = false; // "TE: trailers"; no other transfer coding is negotiated
   // The one protocol that the client offers to change to; empty: none that weir lets through.
   std::string_view upgrade;
-  // End-to-end fields without Host and framing, x-weir-* and x-envoy-* removed: what policy sees
-  // and the server is sent.
+  // End-to-end fields without Host and framing, those that are not the client's to set removed
+  // (field_names.h): what policy sees and the server is sent.
   std::vector<Header> fields;
   std::vector<std::string_view> connection_options; // scratch
 };
@@ -35,7 +36,8 @@ struct ResponseFacts {
   std::vector<std::string_view> connection_options; // scratch
 };
 
-Refusal examine(const RequestHead& head, RequestFacts& facts);
+// keep_forwarding_claims: X-Forwarded-* and Forwarded are passed on as the client sent them.
+Refusal examine(const RequestHead& head, RequestFacts& facts, bool keep_forwarding_claims = false);
 // to_head: the request was HEAD.
 Refusal examine(const ResponseHead& head, bool to_head, ResponseFacts& facts);
 

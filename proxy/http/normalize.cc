@@ -254,8 +254,9 @@ Refusal canonical_host(std::string_view authority, std::string& out) {
 }
 
 Refusal canonical_target(const RequestHead& head, std::string_view default_host,
-                         CanonicalTarget& out) {
-  if (head.method == "CONNECT") {
+                         CanonicalTarget& out, bool allow_connect) {
+  const bool connect = head.method == "CONNECT";
+  if (connect && !allow_connect) {
     return {405, "connect"};
   }
   const Header* host = nullptr;
@@ -278,6 +279,21 @@ Refusal canonical_target(const RequestHead& head, std::string_view default_host,
   }
 
   std::string_view target = head.target;
+  if (connect) {
+    if (const Refusal refusal = canonical_host(target, out.path)) {
+      return refusal;
+    }
+    // "]" ends an address without a port, and a name has no colon but the port's.
+    if (out.path.find_last_of(":]") == std::string::npos || out.path.ends_with(']')) {
+      return {400, "malformed-target"};
+    }
+    if (host != nullptr && out.path != out.host) {
+      return {400, "host-mismatch"};
+    }
+    out.host.swap(out.path);
+    out.path.clear();
+    return {};
+  }
   if (target.starts_with('/')) {
     return canonical_path(target, out.path);
   }

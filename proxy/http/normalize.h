@@ -13,7 +13,7 @@
 namespace weir::http {
 
 struct CanonicalTarget {
-  std::string path; // with "?query" as received, or "*"
+  std::string path; // with "?query" as received, or "*"; empty: CONNECT
   std::string host; // empty only for an HTTP/1.0 request without Host and without default
 };
 
@@ -29,8 +29,9 @@ Refusal canonical_path(std::string_view path_and_query, std::string& out);
 Refusal canonical_host(std::string_view authority, std::string& out);
 
 // Target and Host together, for every form of target (RFC 9112 §3.2). default_host: for HTTP/1.0
-// without a Host field. CONNECT is refused with 405.
+// without a Host field. CONNECT is refused with 405 unless allow_connect: its target is a host with
+// a port, and there is no path.
 Refusal canonical_target(const RequestHead& head, std::string_view default_host,
-                         CanonicalTarget& out);
+                         CanonicalTarget& out, bool allow_connect = false);
 
 } // namespace weir::http

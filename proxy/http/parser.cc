@@ -13,8 +13,6 @@ constexpr Refusal kSplitToken{400, "malformed-head"};
 // Static texts, one a family of llhttp's errors: they become labels of logs and metrics.
 std::string_view reason_of(llhttp_errno_t error) {
   switch (error) {
-  case HPE_INVALID_METHOD:
-    return "method-not-http";
   case HPE_INVALID_URL:
     return "malformed-target";
   case HPE_INVALID_VERSION:
@@ -25,8 +23,6 @@ std::string_view reason_of(llhttp_errno_t error) {
     return "malformed-content-length";
   case HPE_INVALID_TRANSFER_ENCODING:
     return "malformed-transfer-encoding";
-  case HPE_PAUSED_H2_UPGRADE:
-    return "http2-preface";
   case HPE_INVALID_STATUS:
     return "malformed-status";
   case HPE_CR_EXPECTED:
@@ -126,8 +122,14 @@ int HeadParser::extend(Span& span, const char* at, std::size_t length, std::size
 }
 
 ParseStatus HeadParser::refuse(int status, std::string_view reason) {
+  x_head_size = 0;
   x_refusal = {status, reason};
   return ParseStatus::kRefused;
+}
+
+void HeadParser::substitute(std::string_view instead, std::size_t size) {
+  llhttp_execute(&x_parser, instead.data(), instead.size());
+  x_fed = size;
 }
 
 ParseStatus HeadParser::advance(std::string_view bytes) {
@@ -183,7 +185,7 @@ bool HeadParser::take_headers(std::string_view bytes, std::size_t at,
   return at + 2 == x_head_size && bytes[at] == '\r' && bytes[at + 1] == '\n';
 }
 
-ParseStatus RequestParser::parse(std::string_view bytes, RequestHead& head) {
+ParseStatus RequestParser::find_method(std::string_view bytes) {
   std::size_t at = 0;
   if (!bytes.empty() && bytes[0] == '\r') {
     if (bytes.size() < 2) {
@@ -196,30 +198,71 @@ ParseStatus RequestParser::parse(std::string_view bytes, RequestHead& head) {
   } else if (!bytes.empty() && bytes[0] == '\n') {
     return refuse(400, "bare-cr-or-lf");
   }
+  std::size_t end = at;
+  while (end < bytes.size() && is(kTokenByte, bytes[end])) {
+    if (++end - at > kMaxMethod) {
+      return refuse(400, "method-too-long");
+    }
+  }
+  if (end == bytes.size()) {
+    return ParseStatus::kMore;
+  }
+  const std::string_view method = bytes.substr(at, end - at);
+  if (method.empty() || bytes[end] != ' ') {
+    return refuse(400, "malformed-request-line");
+  }
+  if (method == "PRI") { // RFC 9113 §11.6 keeps it from any other use
+    return refuse(400, "http2-preface");
+  }
+  x_method_at = at;
+  x_method_end = end;
+  // CONNECT has a form of target that no other method has.
+  substitute(method == "CONNECT" ? "CONNECT " : "GET ", end + 1);
+  return ParseStatus::kDone;
+}
+
+ParseStatus RequestParser::check_line(std::string_view bytes) {
+  const std::size_t end = bytes.find_first_of("\r\n", x_method_end);
+  if (end == std::string_view::npos) {
+    return ParseStatus::kMore;
+  }
+  const std::string_view line = bytes.substr(0, end);
+  if (!line.ends_with(" HTTP/1.1") && !line.ends_with(" HTTP/1.0")) {
+    return refuse(400, "malformed-version");
+  }
+  x_line_good = true;
+  return ParseStatus::kMore;
+}
+
+ParseStatus RequestParser::parse(std::string_view bytes, RequestHead& head) {
+  if (x_method_end == 0) {
+    if (const ParseStatus status = find_method(bytes); status != ParseStatus::kDone) {
+      return status;
+    }
+  }
   const ParseStatus status = advance(bytes);
-  if (status == ParseStatus::kMore && x_parser.method == HTTP_PRI && x_target.length > 0) {
-    return refuse(400, "http2-preface"); // llhttp would wait for the rest of it
+  if (status == ParseStatus::kMore && !x_line_good) {
+    return check_line(bytes);
   }
   if (status != ParseStatus::kDone) {
     return status;
   }
-  head.method = llhttp_method_name(static_cast<llhttp_method_t>(x_parser.method));
+  head.method = bytes.substr(x_method_at, x_method_end - x_method_at);
   head.target = bytes.substr(x_target.offset, x_target.length);
   // METHOD SP target SP HTTP/1.x CRLF, and nothing else.
-  const std::string_view line = bytes.substr(at, head_size() - at);
-  const std::size_t version = head.method.size() + 1 + head.target.size();
-  if (!line.starts_with(head.method) || line[head.method.size()] != ' ' || head.target.empty() ||
-      x_target.offset != at + head.method.size() + 1) {
+  if (head.target.empty() || x_target.offset != x_method_end + 1) {
     return refuse(400, "malformed-request-line");
   }
-  if (line.substr(version).starts_with(" HTTP/1.1\r\n")) {
+  const std::size_t version = x_target.offset + head.target.size();
+  const std::string_view rest = bytes.substr(version, head_size() - version);
+  if (rest.starts_with(" HTTP/1.1\r\n")) {
     head.version = Version::kHttp11;
-  } else if (line.substr(version).starts_with(" HTTP/1.0\r\n")) {
+  } else if (rest.starts_with(" HTTP/1.0\r\n")) {
     head.version = Version::kHttp10;
   } else {
     return refuse(400, "malformed-version");
   }
-  if (!take_headers(bytes, at + version + 11, head.headers)) {
+  if (!take_headers(bytes, version + 11, head.headers)) {
     return refuse(400, "malformed-header");
   }
   return ParseStatus::kDone;

@@ -1,6 +1,7 @@
 #include "proxy/http/serializer.h"
 
 #include "proxy/http/ascii.h"
+#include "proxy/http/denial.h"
 
 #include <charconv>
 
@@ -74,18 +75,22 @@ std::string_view phrase(int status) {
 } // namespace
 
 void write_request_head(const RequestHead& head, const CanonicalTarget& target,
-                        const RequestFacts& facts, std::string& out) {
+                        const RequestFacts& facts, std::span<const Header> fields,
+                        std::string& out) {
   out.append(head.method);
   out.push_back(' ');
-  out.append(target.path);
+  out.append(target.path.empty() ? target.host : target.path);
   out.append(" HTTP/1.1\r\n");
   append_field("Host", target.host, out);
-  for (const Header& field : facts.fields) {
+  for (const Header& field : fields) {
     append_field(field.name, field.value, out);
   }
   append_framing(facts.body, out);
   if (facts.expects_continue) {
     out.append("Expect: 100-continue\r\n");
+  }
+  if (facts.takes_trailers && facts.upgrade.empty()) {
+    out.append("TE: trailers\r\nConnection: te\r\n");
   }
   if (!facts.upgrade.empty()) {
     out.append("Connection: upgrade\r\n");
@@ -125,25 +130,32 @@ void write_response_head(const ResponseHead& head, const ResponseFacts& facts,
   out.append("\r\n");
 }
 
-void write_own_answer(int status, std::string_view denied_by, bool close, bool to_head,
-                      std::string& out) {
-  const std::string_view text = status == 403 ? "Access denied" : phrase(status);
+void write_own_answer(const OwnAnswer& answer, std::string& out) {
+  constexpr std::string_view kEnd = "\r\n";
+  const bool problem = !answer.problem.empty();
+  const std::string_view text = problem                ? answer.problem
+                                : answer.status == 403 ? "Access denied"
+                                                       : phrase(answer.status);
   out.append("HTTP/1.1 ");
-  append_number(static_cast<std::uint64_t>(status), out);
+  append_number(static_cast<std::uint64_t>(answer.status), out);
   out.push_back(' ');
-  out.append(phrase(status));
-  out.append("\r\nServer: weir\r\nContent-Type: text/plain\r\n");
-  if (!denied_by.empty()) {
-    append_field("x-weir-denied-by", denied_by, out);
+  out.append(phrase(answer.status));
+  out.append("\r\nServer: weir\r\n");
+  append_field("Content-Type", problem ? kProblemType : "text/plain", out);
+  // A label is made of Kubernetes names; anything else would be an injected field.
+  if (!answer.denied_by.empty() && all(kValueByte, answer.denied_by)) {
+    append_field("x-weir-denied-by", answer.denied_by, out);
   }
-  append_length(text.size() + 2, out);
-  if (close) {
+  append_length(text.size() + (problem ? 0 : kEnd.size()), out);
+  if (answer.close) {
     out.append("Connection: close\r\n");
   }
-  out.append("\r\n");
-  if (!to_head) {
+  out.append(kEnd);
+  if (!answer.to_head) {
     out.append(text);
-    out.append("\r\n");
+    if (!problem) {
+      out.append(kEnd);
+    }
   }
 }
 

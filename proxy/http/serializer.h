@@ -8,14 +8,17 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
 namespace weir::http {
 
-// Appends. The string keeps its storage from message to message.
+// Appends. fields: facts.fields, or what policy has made of them. The string keeps its storage from
+// message to message.
 void write_request_head(const RequestHead& head, const CanonicalTarget& target,
-                        const RequestFacts& facts, std::string& out);
+                        const RequestFacts& facts, std::span<const Header> fields,
+                        std::string& out);
 
 enum class ConnectionField : std::uint8_t { kNone, kClose, kKeepAlive, kUpgrade };
 
@@ -24,10 +27,15 @@ enum class ConnectionField : std::uint8_t { kNone, kClose, kKeepAlive, kUpgrade 
 void write_response_head(const ResponseHead& head, const ResponseFacts& facts,
                          const Framing& framing, ConnectionField connection, std::string& out);
 
-// weir's own answer, head and body. denied_by: label of the policy, empty for other answers. body
-// is static text; left out (but counted) when to_head.
-void write_own_answer(int status, std::string_view denied_by, bool close, bool to_head,
-                      std::string& out);
+// weir's own answer, head and body: plain text, or `problem` where there is one.
+struct OwnAnswer {
+  int status = 0;
+  std::string_view denied_by = {}; // label of the policy; empty for other answers
+  std::string_view problem = {};   // denial.h
+  bool close = false;
+  bool to_head = false; // the body is left out, but counted
+};
+void write_own_answer(const OwnAnswer& answer, std::string& out);
 
 // The line before a chunk's data. Text lives in the object.
 class ChunkLine {
@@ -43,5 +51,9 @@ private:
 inline constexpr std::string_view kChunkEnd = "\r\n";
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
 inline constexpr std::string_view kChunkEndAndLastChunk = "\r\n0\r\n\r\n";
+// The same with trailer lines to come, behind which stands the empty line.
+inline constexpr std::string_view kLastChunkLine = "0\r\n";
+inline constexpr std::string_view kChunkEndAndLastChunkLine = "\r\n0\r\n";
+inline constexpr std::string_view kEmptyLine = "\r\n";
 
 } // namespace weir::http

@@ -16,10 +16,11 @@ struct Rate {
 };
 
 struct Limits {
-  std::uint32_t max_streams = 100;    // concurrent, of the client
-  std::size_t max_head = 60 * 1024;   // decoded, 32 bytes a field added (RFC 7541 §4.1); more: 431
-  std::size_t max_target = 16 * 1024; // :path; more: 414
-  std::uint32_t max_fields = 100;     // more: 431
+  std::uint32_t max_streams = 100;     // concurrent, of the client
+  std::size_t max_head = 60 * 1024;    // decoded, 32 bytes a field added (RFC 7541 §4.1); more: 431
+  std::size_t max_target = 16 * 1024;  // :path; more: 414
+  std::uint32_t max_fields = 100;      // more: 431
+  bool keep_forwarding_claims = false; // X-Forwarded-* and Forwarded are passed on
   // Unread bytes that the peer may have under way, and so what is held for it.
   std::int32_t stream_window = 256 * 1024;
   std::int32_t connection_window = 1024 * 1024;

@@ -1,6 +1,8 @@
 #include "proxy/http2/message.h"
 
 #include "proxy/http/ascii.h"
+#include "proxy/http/denial.h"
+#include "proxy/http/field_names.h"
 #include "proxy/http/normalize.h"
 
 #include <utility>
@@ -9,21 +11,6 @@ namespace weir::http2 {
 namespace {
 
 using http::Refusal;
-
-// Servers that pass fields on as CGI variables do not tell "_" from "-", so neither does this.
-bool reserved(std::string_view name) {
-  for (const std::string_view prefix :
-       {std::string_view("x-weir-"), std::string_view("x-envoy-")}) {
-    bool same = name.size() >= prefix.size();
-    for (std::size_t i = 0; same && i < prefix.size(); ++i) {
-      same = (name[i] == '_' ? '-' : name[i]) == prefix[i];
-    }
-    if (same) {
-      return true;
-    }
-  }
-  return false;
-}
 
 bool connection_specific(std::string_view name) {
   return name == "connection" || name == "keep-alive" || name == "proxy-connection" ||
@@ -77,7 +64,7 @@ struct Seen {
   bool unknown_expectation = false;
 };
 
-Refusal take_regular(const Field& field, RequestHead& head, Seen& seen) {
+Refusal take_regular(const Field& field, const Limits& limits, RequestHead& head, Seen& seen) {
   if (!well_formed_name(field.name)) {
     return {400, "malformed-field-name"};
   }
@@ -115,7 +102,8 @@ Refusal take_regular(const Field& field, RequestHead& head, Seen& seen) {
       head.cookie.append("; ");
     }
     head.cookie.append(field.value);
-  } else if (field.name != "http2-settings" && !reserved(field.name)) {
+  } else if (field.name != "http2-settings" && !http::reserved_field(field.name) &&
+             (limits.keep_forwarding_claims || !http::forwarding_claim(field.name))) {
     head.grpc =
         head.grpc || (field.name == "content-type" && field.value.starts_with("application/grpc"));
     head.fields.push_back({field.name, field.value});
@@ -152,7 +140,7 @@ http::Refusal examine(RequestHead& head, const Limits& limits) {
           regular ? Refusal{400, "pseudo-field-order"} : take_pseudo(field, head, authority, path);
     } else {
       regular = true;
-      found = take_regular(field, head, seen);
+      found = take_regular(field, limits, head, seen);
     }
     if (found && !refusal) {
       refusal = found;
@@ -260,7 +248,7 @@ http::Refusal examine(const FieldList& received, ResponseHead& head) {
         return {502, "malformed-content-length"};
       }
       length = true;
-    } else if (reserved(field.name)) {
+    } else if (http::reserved_field(field.name)) {
       continue;
     }
     head.fields.push_back(field);
@@ -285,17 +273,7 @@ http::Refusal filter_trailers(const FieldList& received, const Limits& limits, F
         connection_specific(field.name)) {
       return {400, "malformed-trailers"};
     }
-    // Fields about framing, routing, the sender's rights and how the body is to be read
-    // (RFC 9110 §6.5.1).
-    bool kept = !reserved(field.name);
-    for (const std::string_view name :
-         {"host", "content-length", "content-encoding", "content-type", "content-range", "te",
-          "trailer", "expect", "cookie", "set-cookie", "authorization", "proxy-authorization",
-          "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
-          "http2-settings"}) {
-      kept = kept && field.name != name;
-    }
-    if (kept) {
+    if (http::trailer_field(field.name)) {
       out.add(field, limits.max_head, limits.max_fields);
     }
   }
@@ -339,7 +317,8 @@ std::string_view grpc_message(int status) {
 
 } // namespace
 
-OwnAnswer::OwnAnswer(int status, std::string_view denied_by, const RequestHead& request)
+OwnAnswer::OwnAnswer(int status, std::string_view denied_by, std::string_view problem,
+                     const RequestHead& request)
     : x_status(std::to_string(request.grpc ? 200 : status)) {
   fields.push_back({":status", x_status});
   fields.push_back({"server", "weir"});
@@ -348,12 +327,12 @@ OwnAnswer::OwnAnswer(int status, std::string_view denied_by, const RequestHead& 
     fields.push_back({"grpc-status", grpc_status(status)});
     fields.push_back({"grpc-message", grpc_message(status)});
   } else if (status == 403) {
-    fields.push_back({"content-type", "text/plain"});
-    constexpr std::string_view kDenied = "Access denied\r\n";
-    x_length = std::to_string(kDenied.size());
+    const std::string_view text = problem.empty() ? "Access denied\r\n" : problem;
+    fields.push_back({"content-type", problem.empty() ? "text/plain" : http::kProblemType});
+    x_length = std::to_string(text.size());
     fields.push_back({"content-length", x_length});
     if (request.method != "HEAD") {
-      body = kDenied;
+      body = text;
     }
   }
   // A label is made of Kubernetes names; anything else would be an injected field.

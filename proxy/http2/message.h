@@ -54,10 +54,12 @@ http::Refusal filter_trailers(const FieldList& received, const Limits& limits, F
 // weir's own answer. To gRPC clients errors are HTTP 200 with a grpc-status, in a head that is
 // the trailers as well (the protocol's "Trailers-Only").
 struct OwnAnswer {
-  OwnAnswer(int status, std::string_view denied_by, const RequestHead& request);
+  // problem: a document to be sent in place of the text (proxy/http/denial.h); outlives this.
+  OwnAnswer(int status, std::string_view denied_by, std::string_view problem,
+            const RequestHead& request);
 
   std::vector<Field> fields;
-  std::string_view body; // static text
+  std::string_view body; // static text, or the problem
 
 private:
   std::string x_status, x_length;

@@ -44,6 +44,11 @@ DnsDecision GateDnsPolicy::judge(const DnsName& name) {
   if (judged.allowed) {
     decision.allowed = true;
     decision.teaches = trusted();
+    if (judged.audit) {
+      decision.audit = true;
+      decision.denied_by = judged.rule->label;
+      decision.reason = judged.reason;
+    }
     return decision;
   }
   decision.denied_by = judged.rule->label;

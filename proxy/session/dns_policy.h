@@ -19,10 +19,11 @@ namespace weir::session {
 
 struct DnsDecision {
   bool allowed = false;
-  bool teaches = false;    // the answer may be learned from
-  std::string denied_by;   // as in the access log; empty when allowed
-  std::string_view reason; // "name", "policy" or "protocol"; empty when allowed
+  bool teaches = false;         // the answer may be learned from
+  std::string denied_by = {};   // as in the access log; else empty when allowed
+  std::string_view reason = {}; // "name", "policy" or "protocol"; else empty when allowed
   dns::Rcode refusal = dns::Rcode::kRefused;
+  bool audit = false; // allowed, though an audited policy refuses it, as denied_by and reason say
 };
 
 class DnsPolicy {

@@ -89,6 +89,8 @@ public:
   const DnsOrigin origin;
   Clock::time_point started = Clock::now();
   bool teaches = false;
+  std::string audited_by; // the policy that would refuse it; empty: none
+  std::string_view audit_reason;
   std::string fold_key; // UDP: among x_folded
   std::list<Ask>::iterator place;
 
@@ -142,6 +144,10 @@ DnsService::Taken DnsService::take(const DnsOrigin& origin, dns::BytesView messa
   ask.query = std::move(query);
   ask.started = started;
   ask.teaches = decision.teaches;
+  if (decision.audit) {
+    ask.audited_by = decision.denied_by;
+    ask.audit_reason = decision.reason;
+  }
   if (!fold_key.empty()) {
     ask.fold_key = *x_folded.insert(std::move(fold_key)).first;
   }
@@ -178,7 +184,8 @@ void DnsService::answered(Ask& ask, std::span<std::uint8_t> answer) {
     return;
   }
   account(ask.origin, &ask.query.question, ask.started, ask.message.size(), answer,
-          {AccessVerdict::kAllowed, dns::message_rcode(answer), {}, {}});
+          {ask.audited_by.empty() ? AccessVerdict::kAllowed : AccessVerdict::kAudit,
+           dns::message_rcode(answer), ask.audited_by, ask.audit_reason});
   ask.origin.client.send(ask.origin.asked, ask.flow.client.value, answer);
   metrics.dns_held_time.add(microseconds_since(arrived));
   end(ask);

@@ -38,6 +38,10 @@ policy::L7Decision GateJudge::judge(const policy::HttpRequest& request) const {
   return x_gate->judge_http(request);
 }
 
+std::string GateJudge::nearest(const policy::HttpRequest& request) const {
+  return x_gate->nearest_http(request);
+}
+
 HttpJudge::Labels GateJudge::labels() const { return flow_labels(*x_gate, x_flow); }
 
 HttpJudge::Labels flow_labels(const PolicyGate& gate, const TcpFlow& flow) {

@@ -17,6 +17,7 @@ public:
 
   bool refresh() override;
   [[nodiscard]] policy::L7Decision judge(const policy::HttpRequest& request) const override;
+  [[nodiscard]] std::string nearest(const policy::HttpRequest& request) const override;
   [[nodiscard]] Labels labels() const override;
 
 private:

@@ -225,7 +225,7 @@ void Http2Bridge::abandon() {
     Exchange& exchange = *at++;
     exchange.client.open = false;
     if (!exchange.recorded) {
-      record(exchange, AccessVerdict::kError, {}, "client-closed");
+      record(exchange, AccessVerdict::kError, "client-closed");
     }
     cancel_server(exchange, ErrorCode::kCancel);
     release_if_done(exchange);
@@ -270,14 +270,18 @@ void Http2Bridge::on_head(StreamEnd& end, bool end_stream) {
   }
   if (refusal) {
     x_metrics.http_parse_errors.add();
-    answer(exchange, refusal.status, AccessVerdict::kError, {}, refusal.reason);
+    answer(exchange, refusal.status, AccessVerdict::kError, refusal.reason);
     return;
   }
   const policy::L7Decision decision = x_judge.judge(exchange.request.for_policy());
+  if (!decision.allowed || decision.audit) {
+    note(exchange, decision);
+  }
   if (!decision.allowed) {
-    answer(exchange, 403, AccessVerdict::kDenied, decision.rule->label, decision.reason);
+    answer(exchange, 403, AccessVerdict::kDenied, {});
     return;
   }
+  exchange.edits.take(decision, exchange.request.fields);
   forward(exchange);
 }
 
@@ -300,6 +304,7 @@ void Http2Bridge::forward(Exchange& exchange) {
 bool Http2Bridge::send(Exchange& exchange) {
   x_fields.clear();
   http2::write_fields(exchange.request, x_fields);
+  exchange.edits.apply(x_fields);
   const http2::BodyQueue& body = exchange.server.outgoing;
   const bool empty = body.ended() && body.size() == 0 && body.trailers().size() == 0;
   if (!exchange.upstream->x_connection.send_request(exchange.server, x_fields, empty)) {
@@ -362,8 +367,7 @@ void Http2Bridge::on_trailers(StreamEnd& end) {
   Exchange& exchange = exchange_of(end);
   if (!end.peer_ended || http2::filter_trailers(end.incoming, x_options.limits, x_trailers)) {
     x_metrics.http_parse_errors.add();
-    reset_client(exchange, ErrorCode::kProtocolError, AccessVerdict::kError, {},
-                 "malformed-trailers");
+    reset_client(exchange, ErrorCode::kProtocolError, AccessVerdict::kError, "malformed-trailers");
     cancel_server(exchange, ErrorCode::kCancel);
     return;
   }
@@ -397,12 +401,12 @@ void Http2Bridge::on_closed(StreamEnd& end, ErrorCode error) {
   const bool whole = error == ErrorCode::kNoError && end.local_ended;
   if (!exchange.recorded) {
     if (whole) {
-      record(exchange, AccessVerdict::kAllowed, {}, {});
+      record(exchange, AccessVerdict::kAllowed, {});
     } else if (!end.final_head) {
       x_metrics.http_parse_errors.add();
-      record(exchange, AccessVerdict::kError, {}, "malformed-head");
+      record(exchange, AccessVerdict::kError, "malformed-head");
     } else {
-      record(exchange, AccessVerdict::kError, {},
+      record(exchange, AccessVerdict::kError,
              error == ErrorCode::kProtocolError ? "malformed-body" : "client-reset");
     }
   }
@@ -430,7 +434,7 @@ void Http2Bridge::server_closed(Exchange& exchange, ErrorCode error) {
   if (!whole && !exchange.server.reset_by_owner) {
     reset_client(exchange,
                  error == ErrorCode::kNoError ? ErrorCode::kInternalError : passed_on(error),
-                 AccessVerdict::kError, {}, "upstream-reset");
+                 AccessVerdict::kError, "upstream-reset");
   } else if (whole && exchange.client.open && !exchange.client.peer_ended && !exchange.own_answer) {
     if (exchange.client.local_ended) {
       x_client.reset(exchange.client, ErrorCode::kNoError);
@@ -445,17 +449,28 @@ void Http2Bridge::server_closed(Exchange& exchange, ErrorCode error) {
   upstream.send_waiting();
 }
 
+void Http2Bridge::note(Exchange& exchange, const policy::L7Decision& decision) {
+  exchange.denial.take(decision, x_judge.nearest(exchange.request.for_policy()));
+}
+
 void Http2Bridge::answer(Exchange& exchange, int status, AccessVerdict verdict,
-                         std::string_view denied_by, std::string_view reason) {
+                         std::string_view reason) {
   disown_answer(exchange);
   if (!exchange.client.open || exchange.client.reset_by_owner) {
     return;
   }
-  const http2::OwnAnswer own(status, denied_by, exchange.request);
+  const bool denied = verdict == AccessVerdict::kDenied;
+  std::string problem;
+  if (denied && x_options.explain_denials && http::prefers_problem(exchange.request.fields)) {
+    http::write_problem(exchange.denial.denial(), problem);
+  }
+  const http2::OwnAnswer own(status,
+                             denied ? std::string_view(exchange.denial.policy) : std::string_view{},
+                             problem, exchange.request);
   exchange.answered = true;
   exchange.status = status;
   exchange.bytes_out += own.body.size();
-  record(exchange, verdict, denied_by, reason);
+  record(exchange, verdict, reason);
   exchange.client.outgoing.append(
       {reinterpret_cast<const std::uint8_t*>(own.body.data()), own.body.size()});
   exchange.client.outgoing.end();
@@ -469,18 +484,18 @@ void Http2Bridge::fail(Exchange& exchange, int status, std::string_view reason) 
     return;
   }
   if (exchange.answered) {
-    reset_client(exchange, ErrorCode::kInternalError, AccessVerdict::kError, {}, reason);
+    reset_client(exchange, ErrorCode::kInternalError, AccessVerdict::kError, reason);
   } else {
-    answer(exchange, status, AccessVerdict::kError, {}, reason);
+    answer(exchange, status, AccessVerdict::kError, reason);
   }
 }
 
 void Http2Bridge::reset_client(Exchange& exchange, ErrorCode error, AccessVerdict verdict,
-                               std::string_view denied_by, std::string_view reason) {
+                               std::string_view reason) {
   disown_answer(exchange);
   if (exchange.client.open && !exchange.client.reset_by_owner) {
     if (!exchange.recorded) {
-      record(exchange, verdict, denied_by, reason);
+      record(exchange, verdict, reason);
     }
     x_client.reset(exchange.client, error);
   }
@@ -501,6 +516,8 @@ void Http2Bridge::release_if_done(Exchange& exchange) {
     exchange.request.clear();
     exchange.answered = exchange.own_answer = exchange.recorded = exchange.server_done = false;
     exchange.status = 0;
+    exchange.denial.clear();
+    exchange.edits.clear();
     exchange.bytes_in = exchange.bytes_out = 0;
     x_spare.splice(x_spare.begin(), x_exchanges, at);
   }
@@ -509,9 +526,11 @@ void Http2Bridge::release_if_done(Exchange& exchange) {
   }
 }
 
-void Http2Bridge::record(Exchange& exchange, AccessVerdict verdict, std::string_view denied_by,
-                         std::string_view reason) {
+void Http2Bridge::record(Exchange& exchange, AccessVerdict verdict, std::string_view reason) {
   exchange.recorded = true;
+  if (verdict == AccessVerdict::kAllowed && exchange.denial.audit) {
+    verdict = AccessVerdict::kAudit;
+  }
   const auto status = static_cast<std::size_t>(exchange.status);
   auto& by_status = x_metrics.http_requests[static_cast<std::size_t>(verdict)];
   by_status[status >= 100 && status < by_status.size() ? status : 0].add();
@@ -532,12 +551,16 @@ void Http2Bridge::record(Exchange& exchange, AccessVerdict verdict, std::string_
   if (exchange.status != 0) {
     record.status = exchange.status;
   }
-  record.denied_by = denied_by;
   record.reason = reason;
+  if (verdict == AccessVerdict::kDenied || verdict == AccessVerdict::kAudit) {
+    exchange.denial.describe(record);
+  }
+  record.header_mismatches = exchange.edits.mismatches();
   record.bytes_in = exchange.bytes_in;
   record.bytes_out = exchange.bytes_out;
   record.duration = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - exchange.start);
+  x_metrics.http_duration.add(static_cast<std::uint64_t>(record.duration->count()));
   if (!x_access_log.write(x_writer, record)) {
     x_metrics.access_log_lost.add();
   }
@@ -551,12 +574,13 @@ void Http2Bridge::deny_connection() {
   x_denied = true;
   for (Exchange& exchange : x_exchanges) {
     if (!exchange.own_answer) {
-      std::string_view denied_by;
+      exchange.denial.clear();
       const policy::L7Decision decision = x_judge.judge(exchange.request.for_policy());
       if (!decision.allowed) {
-        denied_by = decision.rule->label;
+        note(exchange, decision);
       }
-      record(exchange, AccessVerdict::kDenied, denied_by, "policy");
+      exchange.denial.reason = "policy";
+      record(exchange, AccessVerdict::kDenied, {});
       exchange.own_answer = true;
     }
     cancel_server(exchange, ErrorCode::kCancel);
@@ -577,12 +601,12 @@ void Http2Bridge::judge_again() {
     if (decision.allowed) {
       continue;
     }
+    note(exchange, decision);
     x_metrics.http2_policy_resets.add();
     if (exchange.answered) {
-      reset_client(exchange, ErrorCode::kCancel, AccessVerdict::kDenied, decision.rule->label,
-                   decision.reason);
+      reset_client(exchange, ErrorCode::kCancel, AccessVerdict::kDenied, {});
     } else {
-      answer(exchange, 403, AccessVerdict::kDenied, decision.rule->label, decision.reason);
+      answer(exchange, 403, AccessVerdict::kDenied, {});
     }
     cancel_server(exchange, ErrorCode::kCancel);
   }
@@ -612,7 +636,7 @@ void Http2Bridge::end_stalled(TimePoint now) {
       }
     } else if (stalled(client, x_client)) {
       x_metrics.http2_stalls.add();
-      reset_client(exchange, ErrorCode::kCancel, AccessVerdict::kError, {}, "client-stalled");
+      reset_client(exchange, ErrorCode::kCancel, AccessVerdict::kError, "client-stalled");
       cancel_server(exchange, ErrorCode::kCancel);
     } else if (exchange.upstream != nullptr &&
                stalled(exchange.server, exchange.upstream->x_connection)) {

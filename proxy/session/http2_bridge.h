@@ -23,6 +23,8 @@
 #include "proxy/http2/connection.h"
 #include "proxy/http2/limits.h"
 #include "proxy/http2/message.h"
+#include "proxy/session/denial_note.h"
+#include "proxy/session/header_edits.h"
 #include "proxy/session/http_judge.h"
 
 #include <chrono>
@@ -63,6 +65,8 @@ struct Http2Exchange {
   std::chrono::steady_clock::time_point start;
   int status = 0;
   std::uint64_t bytes_in = 0, bytes_out = 0;
+  DenialNote denial;
+  HeaderEdits edits;
 };
 
 // A connection to the server. The session moves its bytes, and says when it is there and when not.
@@ -118,6 +122,7 @@ public:
   struct Options {
     http2::Limits limits;
     std::chrono::milliseconds handshake_timeout{5000}; // for a server's SETTINGS
+    bool explain_denials = true;                       // to clients that ask for it
   };
 
   // All arguments outlive it; `writer` is the worker's number in the access log.
@@ -179,15 +184,16 @@ private:
   void cancel_server(Exchange& exchange, http2::ErrorCode error);
   void drop_request_body(Exchange& exchange);
   void disown_answer(Exchange& exchange);
-  void answer(Exchange& exchange, int status, AccessVerdict verdict, std::string_view denied_by,
-              std::string_view reason);
+  void answer(Exchange& exchange, int status, AccessVerdict verdict, std::string_view reason);
   void fail(Exchange& exchange, int status, std::string_view reason);
   void reset_client(Exchange& exchange, http2::ErrorCode error, AccessVerdict verdict,
-                    std::string_view denied_by, std::string_view reason);
+                    std::string_view reason);
   void server_closed(Exchange& exchange, http2::ErrorCode error);
   void release_if_done(Exchange& exchange);
-  void record(Exchange& exchange, AccessVerdict verdict, std::string_view denied_by,
-              std::string_view reason);
+  // Keeps who refuses the request, or audits it.
+  void note(Exchange& exchange, const policy::L7Decision& decision);
+  // Of what was denied the exchange knows the reason.
+  void record(Exchange& exchange, AccessVerdict verdict, std::string_view reason);
   void deny_connection();
   void judge_again();
   void end_stalled(http2::TimePoint now);

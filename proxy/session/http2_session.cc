@@ -31,10 +31,12 @@ Http2Bridge::Options http2_options(const config::Http& http, const config::Http2
   options.limits.max_head = http.max_head;
   options.limits.max_target = http.max_target;
   options.limits.max_fields = http.max_headers;
+  options.limits.keep_forwarding_claims = http.forwarded_fields == config::ForwardedFields::kKeep;
   options.limits.head_timeout = http.head_timeout;
   options.limits.idle_timeout = http.idle_timeout;
   options.limits.stall_timeout = http.idle_timeout;
   options.handshake_timeout = http.connect_timeout;
+  options.explain_denials = http.denials == config::Denials::kExplained;
   options.limits.max_streams = http2.max_streams;
   options.limits.stream_window = static_cast<std::int32_t>(http2.stream_window);
   options.limits.connection_window = static_cast<std::int32_t>(http2.connection_window);

@@ -5,6 +5,7 @@
 #include "policy-compiler/runtime/program.h"
 #include "proxy/base/access_log.h"
 
+#include <string>
 #include <string_view>
 
 namespace weir::session {
@@ -19,6 +20,11 @@ public:
 
   // By the policy that refresh() took. The rule lives until the next refresh().
   [[nodiscard]] virtual policy::L7Decision judge(const policy::HttpRequest& request) const = 0;
+
+  // Of a request that judge() refused: what came nearest to allowing it, in words; empty: nothing.
+  [[nodiscard]] virtual std::string nearest(const policy::HttpRequest& /*request*/) const {
+    return {};
+  }
 
   // Both ends and the direction, for the log; valid until the next refresh().
   struct Labels {

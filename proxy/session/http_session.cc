@@ -45,9 +45,9 @@ bool same_token(std::string_view a, std::string_view b) {
                     [](char x, char y) { return http::lower(x) == http::lower(y); });
 }
 
-// The next part of a body, as the framing wants it: at most three pieces.
+// The next part of a body, as the framing wants it: at most five pieces.
 void add_body_part(net::Gather& gather, http::Framing::Kind kind, http::ChunkLine& line,
-                   std::string_view payload, bool last) {
+                   std::string_view payload, bool last, std::string_view trailers) {
   if (kind != http::Framing::Kind::kChunked) {
     gather.add(payload);
     return;
@@ -55,9 +55,17 @@ void add_body_part(net::Gather& gather, http::Framing::Kind kind, http::ChunkLin
   if (!payload.empty()) {
     gather.add(line.format(payload.size()));
     gather.add(payload);
-    gather.add(last ? http::kChunkEndAndLastChunk : http::kChunkEnd);
+    if (!last) {
+      gather.add(http::kChunkEnd);
+      return;
+    }
+    gather.add(trailers.empty() ? http::kChunkEndAndLastChunk : http::kChunkEndAndLastChunkLine);
   } else if (last) {
-    gather.add(http::kLastChunk);
+    gather.add(trailers.empty() ? http::kLastChunk : http::kLastChunkLine);
+  }
+  if (last && !trailers.empty()) {
+    gather.add(trailers);
+    gather.add(http::kEmptyLine);
   }
 }
 
@@ -71,8 +79,9 @@ HttpService::HttpService(const config::Http& http, WorkerMetrics& worker_metrics
 HttpSession::HttpSession(HttpService& service, std::unique_ptr<net::Stream> client,
                          std::unique_ptr<HttpJudge> judge,
                          std::unique_ptr<net::Connector> connector, std::string default_host)
-    : Deadline(service.watchdog), Drainable(service.drain_list), x_service(service),
-      x_client(std::move(client)), x_judge(std::move(judge)), x_connector(std::move(connector)),
+    : Deadline(service.watchdog), Drainable(service.drain_list),
+      PolicyWatcher(service.policy_watchers), x_service(service), x_client(std::move(client)),
+      x_judge(std::move(judge)), x_connector(std::move(connector)),
       x_default_host(std::move(default_host)), x_may_be_http2(service.http2 != nullptr),
       x_request_parser(limits(service.config)), x_response_parser(limits(service.config)) {
   service.metrics.http_connections_opened.add();
@@ -83,6 +92,33 @@ HttpSession::~HttpSession() { x_service.metrics.http_connections_closed.add(); }
 void HttpSession::on_drain() {
   if (x_phase == Phase::kIdle) {
     x_client->cancel();
+  }
+}
+
+void HttpSession::on_policy_change() {
+  if (!x_forwarding || x_cut) {
+    return;
+  }
+  if (x_judge->refresh()) {
+    const policy::L7Decision decision = x_judge->judge(for_policy());
+    if (decision.allowed) {
+      return;
+    }
+    deny(decision);
+  } else {
+    x_denial.clear();
+    x_denial.reason = "policy";
+  }
+  x_cut = true;
+  x_keep_client = false;
+  x_service.metrics.http_policy_resets.add();
+  if (x_response_begun) {
+    x_client->abort();
+  } else {
+    x_client->cancel(); // it can still be told
+  }
+  if (x_upstream) {
+    x_upstream->abort();
   }
 }
 
@@ -144,7 +180,7 @@ asio::awaitable<void> HttpSession::serve(std::unique_ptr<HttpSession> session) {
           outcome = co_await self.send_request() ? co_await self.download() : Outcome::kNoAnswer;
         }
         if (outcome == Outcome::kNoAnswer) {
-          again = self.may_retry() && !cancelled();
+          again = self.may_retry() && !cancelled() && !self.x_cut;
           self.fail(502, "upstream-closed");
           self.drop_upstream();
         }
@@ -158,6 +194,10 @@ asio::awaitable<void> HttpSession::serve(std::unique_ptr<HttpSession> session) {
     case Outcome::kFailed:
       if (action == Action::kForward) {
         self.drop_upstream();
+      }
+      self.x_forwarding = false;
+      if (self.x_cut) {
+        self.x_log.status = 403;
       }
       if (self.x_client_gone || cancelled()) {
         whole = false;
@@ -173,6 +213,7 @@ asio::awaitable<void> HttpSession::serve(std::unique_ptr<HttpSession> session) {
       self.record();
       co_return;
     }
+    self.x_forwarding = false;
     self.record();
     self.x_keep_client = self.x_keep_client && self.x_request_body.done();
   }
@@ -268,6 +309,9 @@ void HttpSession::begin_exchange() {
   x_client_gone = false;
   x_upload_refusal = {};
   x_response_begun = false;
+  x_forwarding = x_cut = false;
+  x_denial.clear();
+  x_edits.clear();
 }
 
 void HttpSession::fail(int status, std::string_view reason) {
@@ -276,24 +320,35 @@ void HttpSession::fail(int status, std::string_view reason) {
   x_log.reason = reason;
 }
 
-policy::L7Decision HttpSession::judge() const {
-  return x_judge->judge({x_request.method, x_target.path, x_target.host, x_facts.fields});
+void HttpSession::deny(const policy::L7Decision& decision) {
+  x_denial.take(decision, x_judge->nearest(for_policy()));
 }
 
 HttpSession::Action HttpSession::decide() {
   const bool open = x_judge->refresh();
-  http::Refusal refusal = http::examine(x_request, x_facts);
+  http::Refusal refusal = http::examine(
+      x_request, x_facts, x_service.config.forwarded_fields == config::ForwardedFields::kKeep);
   if (!refusal) {
-    refusal = http::canonical_target(x_request, x_default_host, x_target);
+    refusal = http::canonical_target(x_request, x_default_host, x_target,
+                                     x_service.config.connect == config::Connect::kJudge);
     x_log.have_target = !refusal;
+    if (!refusal && is_connect()) {
+      // What follows a CONNECT belongs to the tunnel (RFC 9110 §9.3.6).
+      if (x_facts.body.kind != http::Framing::Kind::kNone) {
+        refusal = {400, "connect-with-body"};
+      }
+      x_facts.upgrade = {};
+    }
   }
   if (!open) {
     x_log.verdict = AccessVerdict::kDenied;
-    x_log.reason = "policy";
     if (!refusal) {
-      const policy::L7Decision decision = judge();
-      x_log.denied_by = decision.allowed ? std::string_view{} : decision.rule->label;
+      const policy::L7Decision decision = x_judge->judge(for_policy());
+      if (!decision.allowed) {
+        deny(decision);
+      }
     }
+    x_denial.reason = "policy";
     return Action::kReset;
   }
   if (!refusal) {
@@ -312,28 +367,33 @@ HttpSession::Action HttpSession::decide() {
     return Action::kAnswer;
   }
   x_keep_client = x_facts.keep_alive && !x_service.drain_list.draining();
-  const policy::L7Decision decision = judge();
+  const policy::L7Decision decision = x_judge->judge(for_policy());
+  if (!decision.allowed || decision.audit) {
+    deny(decision);
+  }
   if (!decision.allowed) {
     x_log.verdict = AccessVerdict::kDenied;
     x_log.status = 403;
-    x_log.denied_by = decision.rule->label;
-    x_log.reason = decision.reason;
     return Action::kAnswer;
   }
   x_log.verdict = AccessVerdict::kAllowed;
+  x_forwarding = true;
+  x_edits.take(decision, x_facts.fields);
+  x_edited.clear();
+  if (!x_edits.empty()) {
+    x_edited = x_facts.fields;
+    x_edits.apply(x_edited);
+  }
   x_request_out.clear();
-  http::write_request_head(x_request, x_target, x_facts, x_request_out);
+  http::write_request_head(x_request, x_target, x_facts,
+                           x_edits.empty() ? x_facts.fields : x_edited, x_request_out);
   return Action::kForward;
 }
 
-// A connection that the server has closed meanwhile, or on which it has spoken unasked, is given
-// up. Where a request can be repeated this is noticed soon enough by itself, and a system call is
-// saved.
+// A connection that the server has closed meanwhile is given up, and one on which it has spoken
+// unasked all the more: what it said would be taken for the answer to this request.
 bool HttpSession::upstream_usable() const {
-  if (!x_upstream) {
-    return false;
-  }
-  return !x_upstream_reused || may_retry() || !x_upstream->stale();
+  return x_upstream && (!x_upstream_reused || !x_upstream->stale());
 }
 
 bool HttpSession::may_retry() const {
@@ -374,6 +434,9 @@ void HttpSession::settle_upstream() {
 asio::awaitable<bool> HttpSession::connect_upstream() {
   drop_upstream();
   net::Connector::Connected connected = co_await x_connector->connect();
+  if (x_cut) {
+    co_return false;
+  }
   if (connected.error) {
     x_service.metrics.upstream_connect_failures.add();
     const ConnectFailure failure = connect_failure(connected.error);
@@ -387,7 +450,8 @@ asio::awaitable<bool> HttpSession::connect_upstream() {
 }
 
 void HttpSession::add_request_part(net::Gather& gather, std::string_view payload) {
-  add_body_part(gather, x_facts.body.kind, x_upload_chunk, payload, x_request_body.done());
+  // A request's trailers are not passed on (body.h).
+  add_body_part(gather, x_facts.body.kind, x_upload_chunk, payload, x_request_body.done(), {});
 }
 
 asio::awaitable<bool> HttpSession::send_request() {
@@ -464,24 +528,27 @@ asio::awaitable<HttpSession::Outcome> HttpSession::download() {
       fail(502, refusal.reason);
       co_return Outcome::kFailed;
     }
-    if (x_response.status >= 200) {
+    const bool connected = is_connect() && x_response.status >= 200 && x_response.status < 300;
+    const bool tunnel = x_response.status == 101 || connected;
+    if (x_response.status >= 200 && !tunnel) {
       break;
     }
-    const bool tunnel = x_response.status == 101;
-    if (!client11) {
+    if (!client11 && !tunnel) {
       continue; // knows no interim answers (RFC 9110 §15.2)
     }
     x_response_out.clear();
-    http::write_response_head(
-        x_response, x_response_facts, {},
-        tunnel ? http::ConnectionField::kUpgrade : http::ConnectionField::kNone, x_response_out);
+    http::write_response_head(x_response, x_response_facts, {},
+                              x_response.status == 101 ? http::ConnectionField::kUpgrade
+                                                       : http::ConnectionField::kNone,
+                              x_response_out);
     net::Gather gather{x_response_out};
     x_log.bytes_out += x_response_out.size();
     if (tunnel) {
       gather.add(x_up.view());
       x_log.bytes_out += x_up.end - x_up.begin;
       x_up.begin = x_up.end;
-      x_log.status = 101;
+      x_log.status = x_response.status;
+      x_response_begun = true;
     }
     if (!net::write_now(*x_client, gather, error)) {
       error = co_await net::write_rest(*x_client, gather);
@@ -529,7 +596,8 @@ asio::awaitable<HttpSession::Outcome> HttpSession::download() {
     }
     x_log.bytes_out += taken.payload.size();
     if (framing.kind != http::Framing::Kind::kNone) {
-      add_body_part(gather, framing.kind, x_download_chunk, taken.payload, x_response_body.done());
+      add_body_part(gather, framing.kind, x_download_chunk, taken.payload, x_response_body.done(),
+                    x_response_body.trailers());
     }
     if (!gather.empty()) {
       x_response_begun = true;
@@ -594,7 +662,7 @@ asio::awaitable<void> HttpSession::upload() {
       // Half a request must not look like a whole one to the server.
       if (x_timed_out) {
         x_upload_refusal = {408, "body-timeout"};
-      } else {
+      } else if (!x_cut) {
         x_client_gone = true;
       }
       x_upstream->abort();
@@ -637,8 +705,19 @@ asio::awaitable<bool> HttpSession::send_own_answer() {
   // A body that is still coming is not worth reading.
   x_keep_client = x_keep_client && x_request_body.done() && !x_service.drain_list.draining();
   x_response_out.clear();
-  http::write_own_answer(x_log.status, x_log.denied_by, !x_keep_client,
-                         x_log.have_target && x_request.method == "HEAD", x_response_out);
+  const bool denied = x_log.verdict == AccessVerdict::kDenied || x_cut;
+  x_problem.clear();
+  if (denied && x_service.config.denials == config::Denials::kExplained &&
+      http::prefers_problem(x_facts.fields)) {
+    http::write_problem(x_denial.denial(), x_problem);
+  }
+  http::write_own_answer(
+      {.status = x_log.status,
+       .denied_by = denied ? std::string_view(x_denial.policy) : std::string_view{},
+       .problem = x_problem,
+       .close = !x_keep_client,
+       .to_head = x_log.have_target && x_request.method == "HEAD"},
+      x_response_out);
   x_log.bytes_out += x_response_out.size();
   enter(Phase::kExchange, x_service.config.idle_timeout);
   net::Gather gather{x_response_out};
@@ -683,6 +762,11 @@ asio::awaitable<void> HttpSession::linger_close() {
 
 void HttpSession::record() {
   WorkerMetrics& metrics = x_service.metrics;
+  if (x_cut) {
+    x_log.verdict = AccessVerdict::kDenied;
+  } else if (x_log.verdict == AccessVerdict::kAllowed && x_denial.audit) {
+    x_log.verdict = AccessVerdict::kAudit;
+  }
   if (x_request_parser.refusal()) {
     metrics.http_parse_errors.add();
   }
@@ -708,12 +792,16 @@ void HttpSession::record() {
   if (x_log.status != 0) {
     record.status = x_log.status;
   }
-  record.denied_by = x_log.denied_by;
   record.reason = x_log.reason;
+  if (x_log.verdict == AccessVerdict::kDenied || x_log.verdict == AccessVerdict::kAudit) {
+    x_denial.describe(record);
+  }
+  record.header_mismatches = x_edits.mismatches();
   record.bytes_in = x_log.bytes_in;
   record.bytes_out = x_log.bytes_out;
   record.duration = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - x_log.start);
+  metrics.http_duration.add(static_cast<std::uint64_t>(record.duration->count()));
   if (!x_service.access_log.write(x_service.writer, record)) {
     metrics.access_log_lost.add();
   }

@@ -30,7 +30,10 @@
 #include "proxy/runtime/buffer_pool.h"
 #include "proxy/runtime/deadline.h"
 #include "proxy/runtime/drain.h"
+#include "proxy/session/denial_note.h"
+#include "proxy/session/header_edits.h"
 #include "proxy/session/http_judge.h"
+#include "proxy/session/policy_watch.h"
 
 #include <boost/asio/awaitable.hpp>
 
@@ -40,6 +43,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weir::session {
 
@@ -62,10 +66,13 @@ struct HttpService {
   runtime::Watchdog watchdog;
   runtime::BufferPool pool;
   runtime::DrainList drain_list;
+  PolicyWatchers policy_watchers;
   Http2Handler http2; // without one the preface is answered 400
 };
 
-class HttpSession final : private runtime::Deadline, private runtime::Drainable {
+class HttpSession final : private runtime::Deadline,
+                          private runtime::Drainable,
+                          private PolicyWatcher {
 public:
   // default_host: what a request of HTTP/1.0 without a Host field means, in canonical form.
   HttpSession(HttpService& service, std::unique_ptr<net::Stream> client,
@@ -111,7 +118,11 @@ private:
   boost::asio::awaitable<void> linger_close();
 
   void begin_exchange();
-  [[nodiscard]] policy::L7Decision judge() const;
+  [[nodiscard]] policy::HttpRequest for_policy() const {
+    return {x_request.method, x_target.path, x_target.host, x_facts.fields};
+  }
+  void deny(const policy::L7Decision& decision);
+  [[nodiscard]] bool is_connect() const { return x_request.method == "CONNECT"; }
   void fail(int status, std::string_view reason);
   void add_request_part(net::Gather& gather, std::string_view payload);
   [[nodiscard]] bool upstream_usable() const;
@@ -123,6 +134,8 @@ private:
   void on_deadline() override;
   // An idle connection ends now, another after its present request.
   void on_drain() override;
+  // A request under way that is no longer allowed ends, a tunnel too.
+  void on_policy_change() override;
 
   HttpService& x_service;
   std::unique_ptr<net::Stream> x_client, x_upstream;
@@ -154,6 +167,8 @@ private:
   bool x_client_gone = false;     // streaming: in the middle of its body
   http::Refusal x_upload_refusal; // streaming: what was wrong with the body
   bool x_response_begun = false;  // a byte of the final answer is on its way to the client
+  bool x_forwarding = false;      // the request was allowed and is under way
+  bool x_cut = false;             // policy has changed against it since
 
   // The present request, for the log.
   struct {
@@ -161,10 +176,14 @@ private:
     std::chrono::steady_clock::time_point start;
     AccessVerdict verdict = AccessVerdict::kError;
     int status = 0;
-    std::string_view denied_by, reason;
+    std::string_view reason;
     std::uint64_t bytes_in = 0, bytes_out = 0;
     bool have_target = false; // the request was understood so far
   } x_log;
+  DenialNote x_denial;
+  HeaderEdits x_edits;
+  std::vector<http::Header> x_edited; // the fields as they are forwarded, where edits change them
+  std::string x_problem;              // scratch: the body of a denial
 };
 
 } // namespace weir::session

@@ -1,6 +1,7 @@
 #include "proxy/session/policy_gate.h"
 
 #include "policy-compiler/runtime/l7_rules.h"
+#include "policy-compiler/runtime/near_request.h"
 #include "proxy/base/check.h"
 
 #include <algorithm>
@@ -135,10 +136,18 @@ void PolicyGate::apply_terms() {
       return;
     }
     terms = {(*first)->terminating, (*first)->originating};
-    std::erase_if(alternatives, [&](const policy::L7Rules* rules) {
-      return !fits(*rules) || rules->terminating != terms.terminating ||
-             rules->originating != terms.originating;
-    });
+    const auto keep_fitting = [&](std::vector<const policy::L7Rules*>& rules_list) {
+      std::erase_if(rules_list, [&](const policy::L7Rules* rules) {
+        return !fits(*rules) || rules->terminating != terms.terminating ||
+               rules->originating != terms.originating;
+      });
+    };
+    keep_fitting(alternatives);
+    if (deciding->decision.unaudited != nullptr && is_http(*deciding->decision.unaudited)) {
+      auto fitting = std::make_shared<policy::FlowDecision>(*deciding->decision.unaudited);
+      keep_fitting(fitting->alternatives);
+      deciding->decision.unaudited = std::move(fitting);
+    }
   }
   for (const Side& side : x_sides) {
     if (&side == deciding || !is_http(side.decision)) {
@@ -287,14 +296,22 @@ L7Decision PolicyGate::judge(Judge&& judge_side) const {
     return joined;
   }
   for (const Side& side : x_sides) {
-    if (side.decision.verdict == Verdict::kAllow) {
-      joined.rule = side.decision.rule;
-      continue;
+    L7Decision decision = side.decision.audited != nullptr
+                              ? L7Decision{true, side.decision.audited, "policy", true}
+                              : L7Decision{true, side.decision.rule, {}};
+    if (side.decision.verdict != Verdict::kAllow) {
+      decision = judge_side(side.decision);
     }
-    joined = judge_side(side.decision);
-    if (!joined.allowed) {
-      return joined;
+    if (!decision.allowed) {
+      return decision;
     }
+    // What one side would refuse is the news, whatever the other says.
+    auto actions = joined.actions;
+    (actions[0] == nullptr ? actions[0] : actions[1]) = decision.actions[0];
+    if (decision.audit || !joined.audit) {
+      joined = decision;
+    }
+    joined.actions = actions;
   }
   return joined;
 }
@@ -304,6 +321,18 @@ L7Decision PolicyGate::judge_http(const policy::HttpRequest& request) const {
     return {false, &x_snapshot->program->rules().front(), "protocol"};
   }
   return judge([&](const policy::FlowDecision& flow) { return policy::judge_http(flow, request); });
+}
+
+std::string PolicyGate::nearest_http(const policy::HttpRequest& request) const {
+  for (const Side& side : x_sides) {
+    if (is_http(side.decision)) {
+      const L7Decision decision = policy::judge_http(side.decision, request);
+      if (!decision.allowed || decision.audit) {
+        return policy::near_request(side.decision, request);
+      }
+    }
+  }
+  return {};
 }
 
 L7Decision PolicyGate::judge_dns(const DnsName& name) const {

@@ -56,6 +56,8 @@ public:
 
   // Both sides' verdict. References in the decision live until the next refresh().
   [[nodiscard]] policy::L7Decision judge_http(const policy::HttpRequest& request) const;
+  // Of a request that judge_http() refused or would refuse: what came nearest, in words.
+  [[nodiscard]] std::string nearest_http(const policy::HttpRequest& request) const;
   [[nodiscard]] policy::L7Decision judge_dns(const DnsName& name) const;
   [[nodiscard]] policy::L7Decision judge_sni(std::optional<std::string_view> name) const;
 

@@ -65,7 +65,8 @@ std::string default_host(const SocketAddress& destination) {
 
 TcpService::TcpService(SessionContext& context, TcpHandlers handlers)
     : x_context(context), x_handlers(std::move(handlers)),
-      x_http(context.http, context.worker.metrics(), context.access_log, context.worker.index()) {
+      x_http(context.http, context.worker.metrics(), context.access_log, context.worker.index()),
+      x_snapshot_watch(*this) {
   x_http.http2 = x_handlers.http2;
 }
 
@@ -73,7 +74,47 @@ void TcpService::start() { x_context.worker.gate().spawn(x_http.watchdog.run());
 
 void TcpService::serve(asio::ip::tcp::socket socket, TcpFlow flow, std::unique_ptr<PolicyGate> gate,
                        Spoken spoken) {
-  x_context.worker.gate().spawn(run(*this, std::move(socket), flow, std::move(gate), spoken));
+  auto admission = Admission::of(*this, flow.client.value.ip);
+  if (!admission) {
+    x_context.worker.metrics().connections_over_limit.add();
+    refuse(std::move(socket), flow, *gate, "too-many-connections");
+    return;
+  }
+  x_context.worker.gate().spawn(
+      run(*this, std::move(socket), flow, std::move(gate), spoken, std::move(*admission)));
+}
+
+std::optional<TcpService::Admission> TcpService::Admission::of(TcpService& service,
+                                                               const IpAddress& client) {
+  std::uint32_t& count = service.x_connections[client];
+  if (count >= service.x_context.http.max_connections_per_pod) {
+    return std::nullopt;
+  }
+  ++count;
+  return Admission(service, client);
+}
+
+TcpService::Admission::~Admission() {
+  if (x_service != nullptr) {
+    const auto at = x_service->x_connections.find(x_client);
+    if (--at->second == 0) {
+      x_service->x_connections.erase(at);
+    }
+  }
+}
+
+TcpService::SnapshotWatch::SnapshotWatch(TcpService& service)
+    : Deadline(service.x_http.watchdog), x_service(service),
+      x_seen(service.x_context.worker.snapshot()) {
+  expire_after({});
+}
+
+void TcpService::SnapshotWatch::on_deadline() {
+  expire_after({}); // at the next tick again
+  if (x_seen != x_service.x_context.worker.snapshot()) {
+    x_seen = x_service.x_context.worker.snapshot();
+    x_service.x_http.policy_watchers.policy_changed();
+  }
 }
 
 std::unique_ptr<net::Connector> TcpService::connector_for(const TcpFlow& flow) const {
@@ -86,8 +127,8 @@ std::unique_ptr<net::Connector> TcpService::connector_for(const TcpFlow& flow) c
 }
 
 asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket socket,
-                                      TcpFlow flow, std::unique_ptr<PolicyGate> gate,
-                                      Spoken spoken) {
+                                      TcpFlow flow, std::unique_ptr<PolicyGate> gate, Spoken spoken,
+                                      Admission /*admission*/) {
   co_await asio::this_coro::throw_if_cancelled(false);
   switch (choose(*gate, spoken)) {
   case Way::kRefuse:

@@ -11,6 +11,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <unordered_map>
+#include <utility>
 
 namespace weir::session {
 
@@ -36,13 +39,40 @@ public:
              Spoken spoken);
   // Idle connections end, the others after their present request.
   void drain() { x_http.drain_list.drain(); }
+  // One client's connections, counted for as long as they last.
+  class Admission {
+  public:
+    // Nothing when the client has too many already.
+    static std::optional<Admission> of(TcpService& service, const IpAddress& client);
+    Admission(Admission&& other) noexcept
+        : x_service(std::exchange(other.x_service, nullptr)), x_client(other.x_client) {}
+    Admission& operator=(Admission&&) = delete;
+    ~Admission();
+
+  private:
+    Admission(TcpService& service, const IpAddress& client)
+        : x_service(&service), x_client(client) {}
+    TcpService* x_service;
+    IpAddress x_client;
+  };
 
   [[nodiscard]] SessionContext& context() { return x_context; }
 
 private:
+  // Sees at each tick whether the worker has a new snapshot.
+  class SnapshotWatch final : public runtime::Deadline {
+  public:
+    explicit SnapshotWatch(TcpService& service);
+
+  private:
+    void on_deadline() override;
+    TcpService& x_service;
+    std::shared_ptr<const endpoint::Snapshot> x_seen;
+  };
+
   static boost::asio::awaitable<void> run(TcpService& service, boost::asio::ip::tcp::socket socket,
                                           TcpFlow flow, std::unique_ptr<PolicyGate> gate,
-                                          Spoken spoken);
+                                          Spoken spoken, Admission admission);
   static boost::asio::awaitable<void> run_relay(TcpService& service,
                                                 boost::asio::ip::tcp::socket socket, TcpFlow flow,
                                                 std::unique_ptr<PolicyGate> gate);
@@ -53,6 +83,8 @@ private:
   SessionContext& x_context;
   TcpHandlers x_handlers;
   HttpService x_http;
+  std::unordered_map<IpAddress, std::uint32_t> x_connections; // of each client
+  SnapshotWatch x_snapshot_watch;
 };
 
 } // namespace weir::session

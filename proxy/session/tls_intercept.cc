@@ -32,6 +32,9 @@ public:
       : x_inner(std::move(gate), flow, answer_denied_flows), x_route(std::move(route)) {}
 
   bool refresh() override { return x_inner.refresh(); }
+  [[nodiscard]] std::string nearest(const policy::HttpRequest& request) const override {
+    return x_inner.nearest(request);
+  }
   [[nodiscard]] Labels labels() const override { return x_inner.labels(); }
 
   [[nodiscard]] policy::L7Decision judge(const policy::HttpRequest& request) const override {
@@ -43,7 +46,7 @@ public:
     if (x_route->name.empty()) {
       x_route->name = std::move(host);
     } else if (host != x_route->name) {
-      decision.allowed = false;
+      decision.allowed = decision.audit = false;
       decision.reason = "server-name";
     }
     return decision;

@@ -98,6 +98,7 @@ asio::awaitable<void> TlsSession::run() {
   }
   x_admitted = true;
   x_verdict = AccessVerdict::kAllowed;
+  note_audit();
   if (!co_await connect_upstream()) {
     reset_both();
     co_return;
@@ -288,6 +289,15 @@ bool TlsSession::allowed_now() {
     return false;
   }
   return true;
+}
+
+// What an audited policy would refuse is passed on, and told.
+void TlsSession::note_audit() {
+  const policy::L7Decision decision = x_judge->judge(x_name);
+  if (decision.allowed && decision.audit) {
+    deny(*decision.rule, decision.reason);
+    x_verdict = AccessVerdict::kAudit;
+  }
 }
 
 void TlsSession::policy_changed() {

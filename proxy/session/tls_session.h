@@ -113,6 +113,7 @@ private:
 
   // Judges by the newest policy; false: the denial stands in the log's fields.
   bool allowed_now();
+  void note_audit();
   void deny(const policy::RuleRef& rule, std::string_view reason);
   void fail(std::string_view reason);
   void reset_both();

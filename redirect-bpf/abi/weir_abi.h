@@ -56,6 +56,9 @@ enum weir_direction {
   WEIR_INGRESS = 0, /* as seen from the endpoint */
   WEIR_EGRESS = 1,
 };
+/* In policy keys, added to the direction: rows of the policies that are enforced, without those
+ * that are audited. Only where the endpoint has WEIR_ENDPOINT_AUDITED, and then complete. */
+#define WEIR_WITHOUT_AUDITED 2u
 
 enum weir_verdict {
   WEIR_DENY = 0,
@@ -81,6 +84,7 @@ enum weir_drop {
   WEIR_DROP_TO_LOOPBACK = 13, /* a pod addressing the node's loopback, where weir listens */
   WEIR_DROP_NO_BACKEND = 14,  /* the service has none: refused with RST or ICMP where possible */
   WEIR_DROP_PORT_IN_USE = 15, /* the pod has a flow from that port to each backend tried */
+  WEIR_DROP_AUDIT = 16,       /* not dropped: refused by an audited policy only. Counts new flows */
   WEIR_DROP_MAX = 32,
 };
 
@@ -114,7 +118,10 @@ WEIR_ASSERT_LAYOUT(struct weir_endpoint, 16);
 #define WEIR_ENDPOINT_INGRESS_ENFORCED 1u
 #define WEIR_ENDPOINT_EGRESS_ENFORCED 2u
 #define WEIR_ENDPOINT_HELD 4u /* no policy computed yet: everything is dropped */
-#define WEIR_ENDPOINT_JOINED 8u /* its connections with the proxy may be joined */
+/* Some policy is only audited: its rows with WEIR_WITHOUT_AUDITED decide about what the others
+ * refuse. */
+#define WEIR_ENDPOINT_AUDITED 8u
+#define WEIR_ENDPOINT_JOINED 16u /* its connections with the proxy may be joined */
 
 /* weir_identities (array of maps, index: slot) → inner LPM trie of these: whose address is this?
  * Value: __u32 identity. Pods as /128 (mapped), nodes, and every prefix a policy names. A miss is
@@ -144,7 +151,7 @@ WEIR_ASSERT_LAYOUT(struct weir_policy_slot, 8);
 struct weir_policy_key {
   __u32 prefix_length; /* WEIR_POLICY_PREFIX_* (+ bits of the port) */
   __u32 identity;
-  __u8 direction; /* enum weir_direction */
+  __u8 direction; /* enum weir_direction, perhaps with WEIR_WITHOUT_AUDITED */
   __u8 protocol;  /* IPPROTO_* */
   __u16 port_be;  /* the destination's, of the flow's first packet; ICMP: the type */
 };

@@ -224,6 +224,16 @@ WEIR_PURE struct weir_judgement weir_judge_rows(const struct weir_policy_entry *
 	return judgement;
 }
 
+/* All policies together refuse, by `rule`; `enforced` is what is said by those that are not only
+ * audited. What the audited ones alone refuse passes, and remains told by their rule. */
+WEIR_PURE void weir_soften(struct weir_judgement *enforced, __u32 rule)
+{
+	if (enforced->verdict != WEIR_DENY) {
+		enforced->rule = rule;
+		enforced->reason = WEIR_DROP_AUDIT;
+	}
+}
+
 /* Two policies judge a flow between pods of this node: the stricter answer holds. */
 WEIR_PURE bool weir_second_is_stricter(__u8 first, __u8 second)
 {

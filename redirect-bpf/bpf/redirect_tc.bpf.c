@@ -93,11 +93,11 @@ __noinline int weir_ask(const struct weir_flow *flow, const struct weir_tuple *t
 			const struct weir_party *party, struct weir_judgement *answer)
 {
 	struct weir_policy_slot where = {};
-	struct weir_policy_entry *peer, *any, *learned_row = 0;
 	struct weir_learned_entry *learned = 0;
 	struct weir_policy_key key = {};
 	__u64 groups = 0;
 	bool expired = false;
+	__u32 rule = 0;
 	__u16 wanted;
 	void *rows;
 
@@ -121,13 +121,9 @@ __noinline int weir_ask(const struct weir_flow *flow, const struct weir_tuple *t
 		return 0;
 	}
 	key.prefix_length = WEIR_POLICY_PREFIX_FULL;
-	key.identity = party->identity;
 	key.direction = party->direction;
 	key.protocol = tuple->protocol;
 	key.port_be = flow->policy_port_be;
-	peer = bpf_map_lookup_elem(rows, &key);
-	key.identity = WEIR_IDENTITY_ANY;
-	any = bpf_map_lookup_elem(rows, &key);
 	if (party->direction == WEIR_EGRESS && weir_is_learnable(party->identity)) {
 		struct weir_learned_key learned_key;
 
@@ -139,10 +135,28 @@ __noinline int weir_ask(const struct weir_flow *flow, const struct weir_tuple *t
 		expired = flow->now > learned->expires_ns;
 		if (!expired || flow->established)
 			groups = learned->groups;
-		key.identity = WEIR_IDENTITY_LEARNED;
-		learned_row = bpf_map_lookup_elem(rows, &key);
 	}
-	*answer = weir_judge_rows(peer, any, learned_row, groups, expired, party->identity);
+	/* A second time without the audited policies, where these may be what refuses. In a loop,
+	 * because a second copy of the code would take stack that is not there. */
+	for (int round = 0; round < 2; round++) {
+		struct weir_policy_entry *peer, *any, *learned_row = 0;
+
+		key.identity = party->identity;
+		peer = bpf_map_lookup_elem(rows, &key);
+		key.identity = WEIR_IDENTITY_ANY;
+		any = bpf_map_lookup_elem(rows, &key);
+		if (learned) {
+			key.identity = WEIR_IDENTITY_LEARNED;
+			learned_row = bpf_map_lookup_elem(rows, &key);
+		}
+		*answer = weir_judge_rows(peer, any, learned_row, groups, expired, party->identity);
+		if (round)
+			weir_soften(answer, rule);
+		if (answer->verdict != WEIR_DENY || !(party->flags & WEIR_ENDPOINT_AUDITED))
+			break;
+		rule = answer->rule;
+		key.direction |= WEIR_WITHOUT_AUDITED;
+	}
 	if (learned && answer->learned && weir_needs_touch(flow->now, learned->last_used_ns))
 		learned->last_used_ns = flow->now;
 	return 0;
@@ -185,6 +199,8 @@ __noinline int weir_decide(struct weir_flow *flow, const struct weir_tuple *tupl
 	flow->learned = first.learned && first.verdict != WEIR_DENY;
 	flow->reason_direction = second_decides ? WEIR_INGRESS : flow->direction;
 
+	if (first.reason == WEIR_DROP_AUDIT && flow->verdict != WEIR_DENY && !flow->established)
+		weir_count_drop(WEIR_DROP_AUDIT, own.direction);
 	/* An allow by the second is reported where it is enforced, in weir_to_pod; allows and
 	 * redirects only when the flow is new. */
 	if (flow->verdict == WEIR_DENY ? !second_decides : first.judged && !flow->established)

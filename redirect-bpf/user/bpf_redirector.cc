@@ -22,7 +22,8 @@ std::uint16_t flags_of(const EndpointState& endpoint) {
   return static_cast<std::uint16_t>(
       (endpoint.ingress_enforced ? WEIR_ENDPOINT_INGRESS_ENFORCED : 0u) |
       (endpoint.egress_enforced ? WEIR_ENDPOINT_EGRESS_ENFORCED : 0u) |
-      (endpoint.held ? WEIR_ENDPOINT_HELD : 0u) | (endpoint.joined ? WEIR_ENDPOINT_JOINED : 0u));
+      (endpoint.held ? WEIR_ENDPOINT_HELD : 0u) | (endpoint.audited ? WEIR_ENDPOINT_AUDITED : 0u) |
+      (endpoint.joined ? WEIR_ENDPOINT_JOINED : 0u));
 }
 
 weir_learned_key learned_key(std::uint32_t endpoint, const IpAddress& address) {

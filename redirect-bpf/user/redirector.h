@@ -38,8 +38,9 @@ struct EndpointState {
   std::vector<IpAddress> addresses;
   bool ingress_enforced = false;
   bool egress_enforced = false;
-  bool held = false; // no policy could be computed: drop everything
-  bool joined = false; // its connections with the proxy may be joined (acceleration)
+  bool held = false;    // no policy could be computed: drop everything
+  bool audited = false; // some policy is only audited: there are rows WEIR_WITHOUT_AUDITED
+  bool joined = false;  // its connections with the proxy may be joined (acceleration)
   std::span<const PolicyRow> rows;
 };
 

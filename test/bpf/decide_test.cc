@@ -190,3 +190,20 @@ TEST_CASE("a reversed tuple is the tuple of the answer") {
   CHECK(once.source_port_be == 2);
   CHECK(std::memcmp(&twice, &tuple, sizeof(tuple)) == 0);
 }
+
+TEST_CASE(
+    "what an audited policy alone refuses passes by its rule, and what others refuse does not") {
+  weir_judgement enforced{};
+  enforced.verdict = WEIR_REDIRECT;
+  enforced.rule = 5;
+  weir_soften(&enforced, 7);
+  CHECK(enforced.verdict == WEIR_REDIRECT);
+  CHECK(enforced.rule == 7);
+  CHECK(enforced.reason == WEIR_DROP_AUDIT);
+  enforced.verdict = WEIR_DENY;
+  enforced.rule = 5;
+  enforced.reason = WEIR_DROP_POLICY_DENY;
+  weir_soften(&enforced, 7);
+  CHECK(enforced.rule == 5);
+  CHECK(enforced.reason == WEIR_DROP_POLICY_DENY);
+}

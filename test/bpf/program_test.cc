@@ -512,3 +512,36 @@ TEST_CASE("an address at the pod's interface that is not the pod's gets nothing"
   CHECK(path.to_pod(udp("192.0.2.9", "10.1.0.77", 1, 2)).action == kShot);
   CHECK(path.to_pod(udp("2001:db8::9", "fd00:1::77", 1, 2)).action == kShot);
 }
+
+TEST_CASE("what an audited policy alone refuses passes and is told, once a flow") {
+  require_root();
+  DataPath path;
+  const auto with = [](weir_direction direction, weir_verdict enforced) {
+    redirect::PolicyRow all = row(direction, WEIR_IDENTITY_ANY, IPPROTO_UDP, 53, WEIR_DENY, 7);
+    redirect::PolicyRow rest = row(direction, WEIR_IDENTITY_ANY, IPPROTO_UDP, 53, enforced, 5);
+    rest.key.direction |= WEIR_WITHOUT_AUDITED;
+    return Rows{all, rest};
+  };
+  for (const Family& family : kFamilies) {
+    path.forget_flows();
+    path.events();
+    const std::uint64_t before = path.drops(WEIR_DROP_AUDIT, WEIR_EGRESS);
+    path.set_policy(kA, kEgress | WEIR_ENDPOINT_AUDITED, with(WEIR_EGRESS, WEIR_ALLOW));
+    for (int i = 0; i < 3; ++i) {
+      CHECK(path.from_pod(udp(family.a, family.world, 1001, 53)).action == kNext);
+    }
+    const auto events = path.events();
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].verdict == WEIR_ALLOW);
+    CHECK(events[0].reason == WEIR_DROP_AUDIT);
+    CHECK(events[0].rule == 7);
+    CHECK(path.drops(WEIR_DROP_AUDIT, WEIR_EGRESS) == before + 1);
+
+    path.set_policy(kA, kEgress | WEIR_ENDPOINT_AUDITED, with(WEIR_EGRESS, WEIR_DENY));
+    CHECK(path.from_pod(udp(family.a, family.world, 1002, 53)).action == kShot);
+    CHECK(path.events().at(0).rule == 5);
+    // Without the flag the further rows mean nothing.
+    path.set_policy(kA, kEgress, with(WEIR_EGRESS, WEIR_ALLOW));
+    CHECK(path.from_pod(udp(family.a, family.world, 1003, 53)).action == kShot);
+  }
+}

@@ -51,7 +51,7 @@ void check_forwarded(const http::RequestHead& head) {
     WEIR_CHECK(!http::canonical_host(target.host, again) && again == target.host);
   }
   std::string written;
-  http::write_request_head(head, target, facts, written);
+  http::write_request_head(head, target, facts, facts.fields, written);
   http::RequestParser parser({written.size() + 1, written.size(), 1000});
   http::RequestHead reread;
   WEIR_CHECK(parser.parse(written, reread) == http::ParseStatus::kDone);

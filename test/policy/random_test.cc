@@ -3,6 +3,7 @@
 // that the kernel gets, found by longest prefix as its tries find them. kernel_test.cc goes on from
 // here with the real programs and maps.
 #include "policy-compiler/compile.h"
+#include "policy-compiler/eval/sequential_numbers.h"
 #include "redirect-bpf/bpf/decide.h"
 #include "test/policy/random_world.h"
 
@@ -51,10 +52,19 @@ Verdict kernel_verdict(const EndpointPolicy& policy, const Flow& flow) {
   asked.protocol = flow.protocol;
   asked.port_be = htons(flow.port);
   const bool learned = flow.fqdn_groups != 0 && weir_is_learnable(flow.peer);
-  const weir_judgement judgement =
-      weir_judge_rows(longest(policy, asked, flow.peer), longest(policy, asked, WEIR_IDENTITY_ANY),
-                      learned ? longest(policy, asked, WEIR_IDENTITY_LEARNED) : nullptr,
-                      learned ? flow.fqdn_groups : 0, false, flow.peer);
+  const auto ask = [&] {
+    return weir_judge_rows(longest(policy, asked, flow.peer),
+                           longest(policy, asked, WEIR_IDENTITY_ANY),
+                           learned ? longest(policy, asked, WEIR_IDENTITY_LEARNED) : nullptr,
+                           learned ? flow.fqdn_groups : 0, false, flow.peer);
+  };
+  weir_judgement judgement = ask();
+  if (judgement.verdict == WEIR_DENY && policy.audited()) {
+    const std::uint32_t rule = judgement.rule;
+    asked.direction |= WEIR_WITHOUT_AUDITED;
+    judgement = ask();
+    weir_soften(&judgement, rule);
+  }
   return static_cast<Verdict>(judgement.verdict);
 }
 
@@ -143,4 +153,80 @@ TEST_CASE("reference, program and kernel rows agree on random policies", "[polic
   CHECK(denials > 10'000);
   WARN(flows << " flows, " << redirects << " redirected, " << denials << " denied, " << requests
              << " requests");
+}
+
+// With some policies audited, a flow or request passes when all policies let it pass, or those that
+// are enforced do; told as AUDIT in the second case. Both are known from programs without audit.
+TEST_CASE("audited policies refuse nothing, and the others still do", "[policy]") {
+  std::size_t audits = 0, denials = 0;
+  for (std::uint32_t seed = 1; seed <= 30; ++seed) {
+    const auto random = random_program(seed);
+    if (!random) {
+      continue;
+    }
+    SequentialPrefixes prefixes;
+    SequentialBits bits;
+    CompileInput mixed_input = random->world.input, enforced_input = random->world.input;
+    enforced_input.policies.clear();
+    for (std::size_t i = 0; i < mixed_input.policies.size(); ++i) {
+      if ((seed + i) % 3 == 0) {
+        auto audited = std::make_shared<Policy>(*mixed_input.policies[i]);
+        audited->audit = true;
+        mixed_input.policies[i] = std::move(audited);
+      } else {
+        enforced_input.policies.push_back(mixed_input.policies[i]);
+      }
+    }
+    const auto all = compile(random->world.input, prefixes, bits);
+    const auto mixed = compile(mixed_input, prefixes, bits);
+    const auto enforced = compile(enforced_input, prefixes, bits);
+    for (const EndpointInput& endpoint : random->world.input.endpoints) {
+      for (const Somebody& peer : random->world.peers) {
+        Flow flow;
+        flow.peer = peer.identity != 0 ? peer.identity
+                                       : kernel_identity(*all.program, *peer.reference.outside);
+        for (const Direction direction : {Direction::kIngress, Direction::kEgress}) {
+          flow.direction = direction;
+          for (const Asked& asked : kFlows) {
+            flow.protocol = asked.protocol;
+            flow.port = asked.port;
+            const EndpointPolicy& policy = *mixed.program->find(endpoint.id);
+            const FlowDecision by_all = all.program->find(endpoint.id)->decide(flow);
+            // Fewer policies name fewer prefixes.
+            Flow same = flow;
+            same.peer = peer.identity != 0
+                            ? peer.identity
+                            : kernel_identity(*enforced.program, *peer.reference.outside);
+            const FlowDecision by_enforced = enforced.program->find(endpoint.id)->decide(same);
+            const FlowDecision decision = policy.decide(flow);
+            INFO("seed " << seed << " endpoint " << endpoint.id << " peer " << flow.peer << " port "
+                         << asked.port << "\n"
+                         << random->text);
+            const bool refused = by_all.verdict == Verdict::kDeny;
+            REQUIRE(decision.verdict == (refused ? by_enforced.verdict : by_all.verdict));
+            REQUIRE((decision.audited != nullptr) ==
+                    (refused && by_enforced.verdict != Verdict::kDeny));
+            REQUIRE(means_the_same(kernel_verdict(policy, flow), decision, flow.peer));
+            denials += decision.verdict == Verdict::kDeny ? 1 : 0;
+            if (decision.protocol != L7Protocol::kHttp) {
+              continue;
+            }
+            for (const char* path : {"/a", "/a/x", "/b", "/d"}) {
+              const HttpRequest request{"GET", path, "host", {}};
+              const auto passes = [&](const FlowDecision& by) {
+                return by.verdict == Verdict::kAllow ||
+                       (by.verdict == Verdict::kRedirect && judge_http(by, request).allowed);
+              };
+              const L7Decision judged = judge_http(decision, request);
+              REQUIRE(judged.allowed == (passes(by_all) || passes(by_enforced)));
+              REQUIRE(judged.audit == (judged.allowed && !passes(by_all)));
+              audits += judged.audit ? 1 : 0;
+            }
+          }
+        }
+      }
+    }
+  }
+  CHECK(audits > 100);
+  CHECK(denials > 1'000);
 }

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
@@ -476,6 +477,7 @@ std::string weir_proxy_path() { return WEIR_BIN_DIRECTORY "/weir-proxy"; }
 std::string weirctl_path() { return WEIR_BIN_DIRECTORY "/weirctl"; }
 
 std::uint16_t free_port() {
+  static std::set<std::uint16_t> given; // two servers of one test must not meet
   for (int attempt = 0; attempt < 50; ++attempt) {
     const UniqueFd tcp(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const UniqueFd udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -485,7 +487,7 @@ std::uint16_t free_port() {
     socklen_t size = sizeof address;
     auto* generic = reinterpret_cast<sockaddr*>(&address);
     if (::bind(tcp.get(), generic, size) == 0 && ::getsockname(tcp.get(), generic, &size) == 0 &&
-        ::bind(udp.get(), generic, size) == 0) {
+        ::bind(udp.get(), generic, size) == 0 && given.insert(address.sin_port).second) {
       return ntohs(address.sin_port);
     }
   }

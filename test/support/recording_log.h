@@ -13,7 +13,7 @@ public:
   struct Line {
     AccessVerdict verdict;
     int status;
-    std::string protocol, method, path, host, denied_by, reason;
+    std::string protocol, method, path, host, denied_by, reason, header_mismatches;
     std::uint64_t bytes_in, bytes_out;
   };
 
@@ -21,7 +21,8 @@ public:
     lines.push_back({record.verdict, record.status.value_or(0), std::string(record.protocol),
                      std::string(record.method), std::string(record.path), std::string(record.host),
                      std::string(record.denied_by), std::string(record.reason),
-                     record.bytes_in.value_or(0), record.bytes_out.value_or(0)});
+                     std::string(record.header_mismatches), record.bytes_in.value_or(0),
+                     record.bytes_out.value_or(0)});
     return true;
   }
   void flush() override {}

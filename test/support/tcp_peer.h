@@ -7,10 +7,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include <cerrno>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,9 +25,16 @@ public:
     const timeval patience{20, 0};
     REQUIRE(::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
   }
-  static TcpPeer connect_to(const SocketAddress& to) {
+  // `from`: the address to come from, by default the kernel's choice.
+  static TcpPeer connect_to(const SocketAddress& to, std::optional<IpAddress> from = {}) {
     TcpPeer peer(::socket(to.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_storage storage{};
+    if (from) {
+      const int on = 1; // the port is chosen at connect, when the whole tuple is known
+      REQUIRE(::setsockopt(peer.fd(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) == 0);
+      const socklen_t length = SocketAddress{*from, 0}.to_sockaddr(storage);
+      REQUIRE(::bind(peer.fd(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+    }
     const socklen_t length = to.to_sockaddr(storage);
     REQUIRE(::connect(peer.fd(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
     return peer;

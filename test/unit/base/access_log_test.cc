@@ -11,10 +11,13 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <thread>
 #include <vector>
 
 namespace {
+
+constexpr weir::AccessLog::Options kEveryLine{.max_denials_per_second = 10'000'000};
 
 using namespace weir;
 using namespace std::chrono_literals;
@@ -178,7 +181,7 @@ TEST_CASE("lines of all workers reach the file whole, in each worker's order") {
   constexpr std::uint64_t kLines = 5000;
   std::vector<std::uint64_t> lost(kWorkers);
   {
-    auto log = AccessLog::open(folder.file("log"), kWorkers);
+    auto log = AccessLog::open(folder.file("log"), kWorkers, kEveryLine);
     REQUIRE(log.has_value());
     std::vector<std::thread> workers;
     for (unsigned worker = 0; worker < kWorkers; ++worker) {
@@ -218,7 +221,7 @@ TEST_CASE("lines of all workers reach the file whole, in each worker's order") {
 
 TEST_CASE("after flush the file has everything that was handed over") {
   const Folder folder;
-  auto log = AccessLog::open(folder.file("log"), 1);
+  auto log = AccessLog::open(folder.file("log"), 1, kEveryLine);
   REQUIRE(log.has_value());
   std::string expected;
   for (std::uint64_t i = 0; i < 50; ++i) {
@@ -234,7 +237,7 @@ TEST_CASE("after flush the file has everything that was handed over") {
 TEST_CASE("after reopen lines go to the new file of that name, and the old one is kept") {
   const Folder folder;
   const std::string path = folder.file("log");
-  auto log = AccessLog::open(path, 1);
+  auto log = AccessLog::open(path, 1, kEveryLine);
   REQUIRE(log.has_value());
   REQUIRE((*log)->write(0, denied_request()));
   (*log)->flush();
@@ -250,7 +253,7 @@ TEST_CASE("a reopen that fails keeps the old file") {
   const Folder folder;
   const std::string path = folder.file("inner/log");
   std::filesystem::create_directory(folder.file("inner"));
-  auto log = AccessLog::open(path, 1);
+  auto log = AccessLog::open(path, 1, kEveryLine);
   REQUIRE(log.has_value());
   std::filesystem::rename(folder.file("inner"), folder.file("moved"));
   CHECK((*log)->reopen().has_error());
@@ -263,7 +266,7 @@ TEST_CASE("a file is appended to, and nobody else may read it") {
   const Folder folder;
   const std::string path = folder.file("log");
   for (int run = 0; run < 2; ++run) {
-    auto log = AccessLog::open(path, 1);
+    auto log = AccessLog::open(path, 1, kEveryLine);
     REQUIRE(log.has_value());
     REQUIRE((*log)->write(0, denied_request()));
   }
@@ -275,11 +278,11 @@ TEST_CASE("a file is appended to, and nobody else may read it") {
 
 TEST_CASE("a path that cannot be opened is an error") {
   const Folder folder;
-  CHECK(AccessLog::open(folder.file("no/such/folder/log"), 1).has_error());
-  CHECK(AccessLog::open(folder.file(""), 1).has_error());
+  CHECK(AccessLog::open(folder.file("no/such/folder/log"), 1, kEveryLine).has_error());
+  CHECK(AccessLog::open(folder.file(""), 1, kEveryLine).has_error());
   // A FIFO without a reader is no reason to hang at start.
   REQUIRE(mkfifo(folder.file("fifo").c_str(), 0600) == 0);
-  CHECK(AccessLog::open(folder.file("fifo"), 1).has_error());
+  CHECK(AccessLog::open(folder.file("fifo"), 1, kEveryLine).has_error());
 }
 
 TEST_CASE("a reader that does not read costs lines, never the worker's time or the end") {
@@ -290,7 +293,7 @@ TEST_CASE("a reader that does not read costs lines, never the worker's time or t
   REQUIRE(reader >= 0);
   std::uint64_t written = 0;
   {
-    auto log = AccessLog::open(path, 1);
+    auto log = AccessLog::open(path, 1, kEveryLine);
     REQUIRE(log.has_value());
     // The pipe and the worker's buffer fill; from then on a write says so, at once.
     while ((*log)->write(0, denied_request())) {
@@ -308,7 +311,7 @@ TEST_CASE("a reader that went away does not end the process, and lines continue 
   const std::string path = folder.file("fifo");
   REQUIRE(mkfifo(path.c_str(), 0600) == 0);
   int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  auto log = AccessLog::open(path, 1);
+  auto log = AccessLog::open(path, 1, kEveryLine);
   REQUIRE(log.has_value());
   ::close(reader);
   REQUIRE((*log)->write(0, denied_request()));
@@ -325,3 +328,65 @@ TEST_CASE("a reader that went away does not end the process, and lines continue 
 }
 
 } // namespace
+
+TEST_CASE("R: a flood of denials is cut to so many lines a second, and what is left out is told") {
+  const Folder folder;
+  const std::string path = folder.file("log");
+  {
+    auto log = AccessLog::open(path, 1, {.max_denials_per_second = 3});
+    REQUIRE(log.has_value());
+    AccessRecord denied = denied_request();
+    denied.verdict = AccessVerdict::kDenied;
+    denied.time = std::chrono::system_clock::time_point(std::chrono::seconds(1000));
+    AccessRecord allowed = denied;
+    allowed.verdict = AccessVerdict::kAllowed;
+    for (int i = 0; i < 10; ++i) {
+      CHECK((*log)->write(0, denied));
+      CHECK((*log)->write(0, allowed));
+    }
+    allowed.time += std::chrono::seconds(1);
+    CHECK((*log)->write(0, allowed));
+  }
+  std::ifstream file(path);
+  std::size_t denials = 0, others = 0;
+  std::string told;
+  for (std::string line; std::getline(file, line);) {
+    if (line.find("lines_left_out") != std::string::npos) {
+      told = line;
+    } else if (line.find("DENIED") != std::string::npos) {
+      ++denials;
+    } else {
+      ++others;
+    }
+  }
+  CHECK(denials == 3);
+  CHECK(others == 11);
+  CHECK(told.find("\"lines_left_out\":7") != std::string::npos);
+  CHECK(told.find("\"reason\":\"log-limit\"") != std::string::npos);
+}
+
+TEST_CASE("a record in Envoy's text format has Envoy's fields and flags") {
+  AccessRecord record;
+  record.time = std::chrono::system_clock::time_point(std::chrono::milliseconds(1500));
+  record.verdict = AccessVerdict::kError;
+  record.protocol = "http";
+  record.method = "GET";
+  record.path = "/a\"b\n";
+  record.host = "shop";
+  record.status = 503;
+  record.reason = "upstream-refused";
+  record.bytes_in = 10;
+  record.bytes_out = 20;
+  record.duration = std::chrono::microseconds(4200);
+  record.destination.ip = *IpAddress::parse("10.0.0.1");
+  record.destination.port = 80;
+  std::string line;
+  format_envoy_record(record, line);
+  CHECK(line ==
+        "[1970-01-01T00:00:01.500000Z] \"GET /a\\\"b\\u000a HTTP/1.1\" 503 UF 10 20 4 - \"-\" "
+        "\"-\" \"-\" \"shop\" \"10.0.0.1:80\"\n");
+  line.clear();
+  format_envoy_record({}, line);
+  CHECK(line == "[1970-01-01T00:00:00.000000Z] \"- - \" 0 DPE 0 0 0 - \"-\" \"-\" \"-\" \"-\" "
+                "\"-\"\n");
+}

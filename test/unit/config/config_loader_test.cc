@@ -222,7 +222,8 @@ TEST_CASE("values that cannot work are refused") {
            "1:10: error: `admin.address` and `metrics.address` are the same"},
       Case{"redirect: {bpffs: /sys/fs/bpf/a.b}\n",
            "1:19: error: `redirect.bpffs` must be an absolute path without dots"},
-      Case{"accessLog: {format: text}\n", "1:21: error: `accessLog.format` must be json"},
+      Case{"accessLog: {format: text}\n",
+           "1:21: error: `accessLog.format` must be one of json, envoy"},
       Case{"[1, 2]\n", "1:1: error: the document must be a mapping"},
       Case{"a: 1\n---\nb: 2\n",
            "3:1: error: a second document; only one is read, remove it and the `---` before it"});

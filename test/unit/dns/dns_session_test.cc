@@ -106,6 +106,21 @@ TEST_CASE("A denied query is refused, and the server never sees it") {
   CHECK(lines[0].status == 5);
 }
 
+TEST_CASE("A query that an audited policy refuses is answered and told as AUDIT") {
+  UdpFixture f(patient());
+  f.ask(Wire::query(1, "name.audited", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  f.upstream.send_to(
+      weir,
+      Wire::response(dns::message_id(seen), "name.audited", kA).a("name.audited", {192, 0, 2, 1}));
+  f.answer();
+  REQUIRE(f.log.lines().size() == 1);
+  CHECK(f.log.lines()[0].verdict == AccessVerdict::kAudit);
+  CHECK(f.log.lines()[0].denied_by == "shop/dns");
+  CHECK(f.log.lines()[0].reason == "name");
+  CHECK(f.log.lines()[0].status == 0);
+}
+
 TEST_CASE("D4: what is no ordinary query is refused, and the server never sees it") {
   UdpFixture f(patient());
   f.ask(Wire::query(7, "a.com", kA).raw("x"));

@@ -97,6 +97,7 @@ public:
       : x_groups(std::move(groups)) {}
 
   [[nodiscard]] bool enforced(policy::Direction /*direction*/) const override { return true; }
+  [[nodiscard]] bool audited() const override { return false; }
   [[nodiscard]] policy::FlowDecision decide(const policy::Flow& /*flow*/) const override {
     return {};
   }

@@ -134,9 +134,16 @@ public:
   session::DnsDecision judge(const DnsName& name) override {
     const auto labels = name.labels();
     if (!labels.empty() && labels.back() == "denied") {
-      return {false, false, "shop/dns", "name"};
+      return {.allowed = false, .denied_by = "shop/dns", .reason = "name"};
     }
-    return {true, teaches, {}, {}};
+    if (!labels.empty() && labels.back() == "audited") {
+      return {.allowed = true,
+              .teaches = teaches,
+              .denied_by = "shop/dns",
+              .reason = "name",
+              .audit = true};
+    }
+    return {.allowed = true, .teaches = teaches};
   }
   bool is_cluster_address(const IpAddress& address) override { return cluster.contains(address); }
   Result<std::size_t> learn(const DnsName& name, std::uint32_t ttl,

@@ -123,3 +123,20 @@ TEST_CASE("R: endless extensions and trailers are refused") {
   }
   CHECK(read_body(framing, many, 1000).failed);
 }
+
+TEST_CASE("W3: trailers are kept for passing on, but for those that could lead a receiver") {
+  const std::string_view bytes =
+      "2\r\nhi\r\n0\r\nServer-Timing: a\r\nContent-Length: 5\r\nx_weir_a: b\r\nHost: c\r\n"
+      "X-Forwarded-For: d\r\nSet_Cookie: e\r\nX-Sum:\r\n\r\n";
+  for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
+    http::BodyReader reader;
+    reader.start({Kind::kChunked, 0, false});
+    for (std::string_view rest = bytes; !rest.empty();) {
+      std::string part(rest.substr(0, piece));
+      rest.remove_prefix(part.size());
+      reader.take(part.data(), part.size());
+    }
+    REQUIRE(reader.done());
+    REQUIRE(reader.trailers() == "Server-Timing: a\r\nX-Sum:\r\n");
+  }
+}

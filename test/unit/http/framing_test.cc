@@ -101,9 +101,24 @@ TEST_CASE("W13: hop-by-hop fields, those named by Connection and weir's own are 
                                      {"x_weir_identity", "x"},
                                      {"X-Envoy-Original-Path", "x"},
                                      {"X-Weird", "kept"},
-                                     {"X-Forwarded-For", "kept"},
+                                     {"Content_Length", "x"},
+                                     {"transfer_encoding", "chunked"},
+                                     {"Content_Type", "kept"},
+                                     {"X-Forwarded-For", "x"},
+                                     {"x_forwarded_proto", "x"},
+                                     {"FORWARDED", "for=x"},
+                                     {"X-Forwarded", "kept"},
                                      {"Cookie", "kept"}});
-  CHECK(names(examined.facts.fields) == "X-Weird X-Forwarded-For Cookie ");
+  CHECK(names(examined.facts.fields) == "X-Weird Content_Type X-Forwarded Cookie ");
+  CHECK(examined.facts.takes_trailers);
+}
+
+TEST_CASE("W13: what clients claim about earlier connections is kept where it is wanted") {
+  http::RequestHead head;
+  head.headers = {{"Host", "a"}, {"X-Forwarded-For", "1.2.3.4"}, {"Forwarded", "for=x"}};
+  http::RequestFacts facts;
+  REQUIRE_FALSE(http::examine(head, facts, true));
+  CHECK(names(facts.fields) == "X-Forwarded-For Forwarded ");
 }
 
 TEST_CASE("W10: Expect is 100-continue or refused, and means something only with a body") {

@@ -154,16 +154,33 @@ TEST_CASE("W5: only HTTP/1.0 and HTTP/1.1 are versions") {
   CHECK(refused("PRI * HTTP/1.1\r\n\r\n") == 400);
 }
 
-TEST_CASE("H12: methods are tokens that are known, in upper case") {
-  for (const std::string_view method : {"GET", "HEAD", "OPTIONS", "PATCH", "M-SEARCH", "CONNECT"}) {
+TEST_CASE("H12: every token is a method, as it was written, and nothing else is") {
+  for (const std::string_view method :
+       {"GET", "HEAD", "OPTIONS", "PATCH", "M-SEARCH", "CONNECT", "get", "GeT", "GETX", "G",
+        "SETUP", "SOURCE", "X!#$%&'*+"}) {
     const std::string target = method == "CONNECT" ? "a:1" : "/";
-    CHECK(request(std::string(method) + " " + target + " HTTP/1.1\r\nHost: a\r\n\r\n").status ==
-          ParseStatus::kDone);
+    const std::string bytes = std::string(method) + " " + target + " HTTP/1.1\r\nHost: a\r\n\r\n";
+    CHECK(request(bytes).status == ParseStatus::kDone);
+    http::RequestParser parser(kLimits);
+    http::RequestHead head;
+    REQUIRE(parser.parse(bytes, head) == ParseStatus::kDone);
+    CHECK(head.method == method);
+    CHECK(head.target == target);
   }
-  for (const std::string_view method : {"get", "GETX", "GeT", "G", "", "G ET", "GET\t", "(GET"}) {
+  for (const std::string_view method :
+       {"", "G ET", "GET\t", "(GET", "G\xc3\x84T", "GET:", "G,T", "{}"}) {
     CHECK(refused(std::string(method) + " / HTTP/1.1\r\nHost: a\r\n\r\n") == 400);
   }
-  CHECK(refused(std::string(300, 'A')) == 400);
+  CHECK(request(std::string(64, 'A') + " / HTTP/1.1\r\nHost: a\r\n\r\n").status ==
+        ParseStatus::kDone);
+  CHECK(refused(std::string(65, 'A')) == 400);
+}
+
+TEST_CASE("W5: a request line is refused at its end, without waiting for what may never come") {
+  CHECK(refused("GET /public\r\n") == 400);
+  CHECK(refused("GET /public\n") == 400);
+  CHECK(refused("GET\r\n") == 400);
+  CHECK(refused("GET / HTTP/2.0\r\n") == 400);
 }
 
 TEST_CASE("the request line has exactly its two spaces") {

@@ -14,13 +14,13 @@ TEST_CASE("a request head is written with the canonical target and one framing")
   facts.expects_continue = true;
   facts.fields = {{"X-A", "1"}, {"X-Empty", ""}};
   std::string out;
-  http::write_request_head(head, {"/b", "shop"}, facts, out);
+  http::write_request_head(head, {"/b", "shop"}, facts, facts.fields, out);
   CHECK(out == "POST /b HTTP/1.1\r\nHost: shop\r\nX-A: 1\r\nX-Empty: \r\n"
                "Content-Length: 12\r\nExpect: 100-continue\r\n\r\n");
   out.clear();
   facts = {};
   facts.upgrade = "websocket";
-  http::write_request_head(head, {"/b", "shop"}, facts, out);
+  http::write_request_head(head, {"/b", "shop"}, facts, facts.fields, out);
   CHECK(out ==
         "POST /b HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
 }
@@ -45,11 +45,12 @@ TEST_CASE("a response head is written with the framing that the client is to see
 
 TEST_CASE("a denial names its policy and has the fixed body") {
   std::string out;
-  http::write_own_answer(403, "shop/api", false, false, out);
+  http::write_own_answer({.status = 403, .denied_by = "shop/api"}, out);
   CHECK(out == "HTTP/1.1 403 Forbidden\r\nServer: weir\r\nContent-Type: text/plain\r\n"
                "x-weir-denied-by: shop/api\r\nContent-Length: 15\r\n\r\nAccess denied\r\n");
   out.clear();
-  http::write_own_answer(403, "default-deny", true, true, out);
+  http::write_own_answer(
+      {.status = 403, .denied_by = "default-deny", .close = true, .to_head = true}, out);
   CHECK(out.ends_with("Content-Length: 15\r\nConnection: close\r\n\r\n"));
 }
 

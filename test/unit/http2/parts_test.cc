@@ -217,14 +217,14 @@ TEST_CASE("weir's own answers speak gRPC to gRPC and carry no injected field") {
   REQUIRE_FALSE(examine(grpc, http2::Limits{}));
   for (const auto& [status, expected] :
        {std::pair{403, "7"}, {400, "13"}, {405, "12"}, {431, "8"}, {502, "14"}, {503, "14"}}) {
-    const http2::OwnAnswer own(status, "", grpc);
+    const http2::OwnAnswer own(status, "", "", grpc);
     CHECK(own.fields[0].value == "200");
     CHECK(own.fields[3].value == expected);
     CHECK(own.body.empty());
   }
   http2::RequestHead head = head_of(request("HEAD"));
   REQUIRE_FALSE(examine(head, http2::Limits{}));
-  const http2::OwnAnswer own(403, "shop/api\r\nx: y", head);
+  const http2::OwnAnswer own(403, "shop/api\r\nx: y", "", head);
   CHECK(own.body.empty());
   for (const http2::Field& field : own.fields) {
     CHECK(field.name != "x-weir-denied-by");

@@ -1,4 +1,5 @@
 #include "policy-compiler/compile.h"
+#include "policy-compiler/runtime/http_matcher.h"
 #include "test/unit/policy-compiler/fixture.h"
 
 #include <algorithm>
@@ -500,4 +501,71 @@ TEST_CASE("the same input gives the same rows in the same order") {
   };
   CHECK_FALSE(rows().empty());
   CHECK(rows() == rows());
+}
+
+namespace {
+
+std::string audited(const std::string& name, const std::string& spec) {
+  return "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: " + name +
+         ", namespace: shop, annotations: {weir.io/enforcement: audit}}\nspec: " + spec + "\n";
+}
+
+} // namespace
+
+TEST_CASE("an audited policy's denials are told and not enforced, another policy's are") {
+  Fixture f;
+  f.document(audited("staged", "{endpointSelector: {matchLabels: {app: web}}, ingress: "
+                               "[{fromEndpoints: [{matchLabels: {app: client}}], toPorts: [{ports: "
+                               "[{port: \"80\", protocol: TCP}], rules: {http: [{method: GET, "
+                               "path: /a}]}}]}]}"))
+      .compile();
+  CHECK(f.web().audited());
+  const FlowDecision requests = f.ingress(Fixture::kClient, 80);
+  CHECK(requests.verdict == Verdict::kRedirect);
+  CHECK_FALSE(judge_http(requests, {"GET", "/a", "web", {}}).audit);
+  const L7Decision told = judge_http(requests, {"GET", "/b", "web", {}});
+  CHECK(told.allowed);
+  CHECK(told.audit);
+  CHECK(told.rule->label == "shop/staged");
+  CHECK(told.reason == "path");
+  const FlowDecision other = f.ingress(Fixture::kOther, 80);
+  CHECK(other.verdict == Verdict::kAllow);
+  REQUIRE(other.audited != nullptr);
+  CHECK(other.audited->label == "default-deny");
+
+  f.policy("real", "{endpointSelector: {matchLabels: {app: web}}, ingressDeny: [{fromEndpoints: "
+                   "[{matchLabels: {app: api}}]}]}")
+      .compile();
+  CHECK(f.ingress(Fixture::kApi, 80).verdict == Verdict::kDeny);
+  CHECK(f.ingress(Fixture::kApi, 80).rule->label == "shop/real");
+  CHECK(judge_http(f.ingress(Fixture::kClient, 80), {"GET", "/b", "web", {}}).audit == false);
+}
+
+TEST_CASE("enforcement is a word that is known") {
+  const auto parsed = parse_policies(
+      "p.yaml", "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, "
+                "annotations: {weir.io/enforcement: dry-run}}\nspec: {endpointSelector: {}, "
+                "ingress: [{}]}\n");
+  REQUIRE(parsed.size() == 1);
+  CHECK(parsed[0].policy == nullptr);
+  CHECK(parsed[0].diagnostics.at(0).code == "enforcement");
+}
+
+TEST_CASE("P6: a header with a mismatch action refuses nothing and says what is to be done") {
+  Fixture f;
+  f.policy("p",
+           "{endpointSelector: {matchLabels: {app: web}}, ingress: [{fromEndpoints: "
+           "[{matchLabels: {app: client}}], toPorts: [{ports: [{port: \"80\", protocol: TCP}], "
+           "rules: {http: [{path: /a, headerMatches: [{name: X-A, value: b, mismatch: "
+           "REPLACE}, {name: X-C, mismatch: LOG}]}, {path: /b}]}}]}]}")
+      .compile();
+  const FlowDecision flow = f.ingress(Fixture::kClient, 80);
+  const L7Decision decision = judge_http(flow, {"GET", "/a", "web", {}});
+  CHECK(decision.allowed);
+  REQUIRE(decision.actions[0] != nullptr);
+  REQUIRE(decision.actions[0]->list.size() == 2);
+  CHECK(decision.actions[0]->list[0].kind == HeaderAction::Kind::kReplace);
+  CHECK(decision.actions[0]->list[0].wanted.value == "b");
+  CHECK(decision.actions[0]->list[1].kind == HeaderAction::Kind::kLog);
+  CHECK(judge_http(flow, {"GET", "/b", "web", {}}).actions[0] == nullptr);
 }

@@ -22,14 +22,22 @@ namespace weir::test {
 struct JudgeState {
   bool open = true;
   bool deny_all = false;
+  bool audit = false; // what would be refused passes
+  bool allow_any_path = false;
+  const policy::HeaderActions* actions = nullptr;
   std::string last_host, last_path;
   std::vector<std::string> last_fields;
+  std::vector<std::string> allowed_paths; // in the order of the requests
   unsigned judged = 0;
 };
 
 class FakeJudge final : public session::HttpJudge {
 public:
-  explicit FakeJudge(JudgeState& state) : x_state(state) { x_rule.label = "shop/api"; }
+  explicit FakeJudge(JudgeState& state) : x_state(state) {
+    x_rule.label = "shop/api";
+    x_rule.section = "ingress";
+    x_rule.rule_number = 2;
+  }
   bool refresh() override { return x_state.open; }
   [[nodiscard]] policy::L7Decision judge(const policy::HttpRequest& request) const override {
     ++x_state.judged;
@@ -42,8 +50,19 @@ public:
     if (x_state.deny_all || !x_state.open) {
       return {false, &x_rule, "policy"};
     }
-    const bool path = request.path.starts_with("/public") || request.path == "*";
-    return {path, &x_rule, path ? "" : "path"};
+    const bool path =
+        request.path.starts_with("/public") || request.path == "*" || x_state.allow_any_path;
+    if (path || x_state.audit) {
+      x_state.allowed_paths.emplace_back(request.path);
+    }
+    return {path || x_state.audit,
+            &x_rule,
+            path ? "" : "path",
+            !path && x_state.audit,
+            {x_state.actions}};
+  }
+  [[nodiscard]] std::string nearest(const policy::HttpRequest& request) const override {
+    return "path `" + std::string(request.path) + "` is not";
   }
   [[nodiscard]] Labels labels() const override { return {"ingress", {}, {}}; }
 

@@ -1,3 +1,4 @@
+#include "policy-compiler/runtime/http_matcher.h"
 #include "test/unit/session/http_fixture.h"
 
 #include <boost/asio/error.hpp>
@@ -598,4 +599,208 @@ TEST_CASE("the worker's end resets what is in the middle of a message") {
   uploading.poll();
   CHECK(uploading.over());
   CHECK(uploading.upstream.last().was_reset());
+}
+
+TEST_CASE("W12: what a server says between requests is not taken for the next answer") {
+  HttpFixture f;
+  f.send(kGet);
+  CHECK(f.server_got() == kGet);
+  CHECK(f.answer(kOk) == kOk);
+  CHECK(f.answer("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged") == "");
+  f.send(kGet);
+  REQUIRE(f.upstream.connections() == 2);
+  CHECK(f.upstream.connection(0).was_reset());
+  CHECK(f.server_got() == kGet);
+  CHECK(f.answer(kOk) == kOk);
+}
+
+TEST_CASE("H12: a method that nobody knows is judged and forwarded as it was written") {
+  HttpFixture f;
+  f.send("BreW /public HTTP/1.1\r\nHost: shop\r\n\r\n");
+  CHECK(f.server_got() == "BreW /public HTTP/1.1\r\nHost: shop\r\n\r\n");
+  CHECK(f.answer(kOk) == kOk);
+  CHECK(f.log.lines.at(0).method == "BreW");
+}
+
+TEST_CASE("W3: an answer's trailers are passed on, a request's are not, nor to HTTP/1.0") {
+  const std::string_view answer = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked"
+                                  "\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n";
+  HttpFixture f;
+  f.send("GET /public HTTP/1.1\r\nHost: shop\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
+  CHECK(f.server_got() ==
+        "GET /public HTTP/1.1\r\nHost: shop\r\nTE: trailers\r\nConnection: te\r\n\r\n");
+  CHECK(f.answer(answer) == answer);
+  f.send("POST /public HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n"
+         "\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n");
+  CHECK(f.server_got() == "POST /public HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n"
+                          "\r\n2\r\nhi\r\n0\r\n\r\n");
+  CHECK(f.answer(kOk) == kOk);
+
+  HttpFixture old;
+  old.send("GET /public HTTP/1.0\r\n\r\n");
+  CHECK(old.answer(answer).ends_with("\r\n\r\nok"));
+}
+
+TEST_CASE("a denial is explained to clients that ask for it, and only to these") {
+  const auto denied = [](std::string_view accept, config::Denials denials) {
+    HttpFixture f;
+    f.config.denials = denials;
+    return f.send("GET /admin HTTP/1.1\r\nHost: shop\r\n" + std::string(accept) + "\r\n");
+  };
+  const auto asked = "Accept: text/plain;q=0.5, application/problem+json\r\n";
+  const std::string answer = denied(asked, config::Denials::kExplained);
+  CHECK(status_line(answer) == "HTTP/1.1 403 Forbidden");
+  CHECK(contains(answer, "Content-Type: application/problem+json\r\n"));
+  CHECK(contains(answer, "x-weir-denied-by: shop/api\r\n"));
+  CHECK(answer.ends_with("\r\n\r\n{\"type\":\"urn:weir:denied\",\"title\":\"Access denied\","
+                         "\"status\":403,\"policy\":\"shop/api\",\"rule\":\"ingress rule 2\","
+                         "\"reason\":\"path\",\"detail\":\"path `/admin` is not\"}\n"));
+  CHECK(denied(asked, config::Denials::kPlain) == kDenied);
+  CHECK(denied("Accept: */*\r\n", config::Denials::kExplained) == kDenied);
+  CHECK(denied("", config::Denials::kExplained) == kDenied);
+}
+
+TEST_CASE("a request that an audited policy refuses passes and is told as AUDIT") {
+  HttpFixture f;
+  f.judge.audit = true;
+  f.send("GET /admin HTTP/1.1\r\nHost: shop\r\n\r\n");
+  CHECK(f.server_got() == "GET /admin HTTP/1.1\r\nHost: shop\r\n\r\n");
+  CHECK(f.answer(kOk) == kOk);
+  f.send(kGet);
+  CHECK(f.answer(kOk) == kOk);
+  REQUIRE(f.log.lines.size() == 2);
+  CHECK(f.log.lines[0].verdict == AccessVerdict::kAudit);
+  CHECK(f.log.lines[0].denied_by == "shop/api");
+  CHECK(f.log.lines[0].reason == "path");
+  CHECK(f.log.lines[1].verdict == AccessVerdict::kAllowed);
+  CHECK(f.log.lines[1].denied_by.empty());
+  CHECK(f.metrics.http_requests[static_cast<int>(AccessVerdict::kAudit)][200].value() == 1);
+}
+
+TEST_CASE("a change of policy ends what is under way and no longer allowed, and nothing else") {
+  constexpr std::string_view kUpgrade =
+      "GET /public HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: ws\r\n\r\n";
+  constexpr std::string_view kSwitch =
+      "HTTP/1.1 101 Ok\r\nConnection: upgrade\r\nUpgrade: ws\r\n\r\n";
+  HttpFixture tunnel;
+  tunnel.send(kUpgrade);
+  CHECK(tunnel.server_got() == kUpgrade);
+  CHECK(tunnel.answer(kSwitch) == kSwitch);
+  tunnel.service.policy_watchers.policy_changed();
+  tunnel.poll();
+  CHECK(tunnel.send("still") == "");
+  CHECK(tunnel.server_got() == "still");
+  tunnel.judge.deny_all = true;
+  tunnel.service.policy_watchers.policy_changed();
+  tunnel.poll();
+  CHECK(tunnel.over());
+  CHECK(tunnel.peer->was_reset());
+  CHECK(tunnel.upstream.last().was_reset());
+  REQUIRE(tunnel.log.lines.size() == 1);
+  CHECK(tunnel.log.lines[0].verdict == AccessVerdict::kDenied);
+  CHECK(tunnel.metrics.http_policy_resets.value() == 1);
+
+  HttpFixture waiting; // for the answer: there is still time to say it
+  waiting.send(kGet);
+  waiting.judge.deny_all = true;
+  waiting.service.policy_watchers.policy_changed();
+  waiting.poll();
+  CHECK(status_line(waiting.peer->take()) == "HTTP/1.1 403 Forbidden");
+  CHECK(waiting.upstream.last().was_reset());
+  CHECK(waiting.log.lines.at(0).verdict == AccessVerdict::kDenied);
+
+  HttpFixture halfway;
+  halfway.send(kGet);
+  halfway.answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+  halfway.judge.open = false;
+  halfway.service.policy_watchers.policy_changed();
+  halfway.poll();
+  CHECK(halfway.peer->was_reset());
+  CHECK(halfway.over());
+
+  HttpFixture idle;
+  idle.send(kGet);
+  idle.answer(kOk);
+  idle.judge.deny_all = true;
+  idle.service.policy_watchers.policy_changed();
+  idle.poll();
+  CHECK_FALSE(idle.over());
+
+  HttpFixture uploading;
+  uploading.send("POST /public HTTP/1.1\r\nHost: shop\r\nContent-Length: 10\r\n\r\nabc");
+  uploading.judge.deny_all = true;
+  uploading.service.policy_watchers.policy_changed();
+  uploading.poll();
+  CHECK(status_line(uploading.peer->take()) == "HTTP/1.1 403 Forbidden");
+  CHECK(uploading.upstream.last().was_reset());
+}
+
+TEST_CASE("CONNECT is judged where that is configured, and opens a tunnel at 2xx only") {
+  constexpr std::string_view kConnect = "CONNECT shop:80 HTTP/1.1\r\nHost: shop:80\r\n\r\n";
+  HttpFixture refused;
+  CHECK(status_line(refused.send(kConnect)) == "HTTP/1.1 405 Method Not Allowed");
+  CHECK(refused.upstream.connections() == 0);
+
+  HttpFixture f;
+  f.config.connect = config::Connect::kJudge;
+  f.judge.allow_any_path = true;
+  f.send(std::string(kConnect) + "early");
+  CHECK(f.judge.last_path.empty());
+  CHECK(f.judge.last_host == "shop:80");
+  CHECK(f.server_got() == kConnect);
+  CHECK(f.answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello") ==
+        "HTTP/1.1 200 OK\r\n\r\nhello");
+  CHECK(f.server_got() == "early");
+  CHECK(f.send("more") == "");
+  CHECK(f.server_got() == "more");
+
+  HttpFixture no;
+  no.config.connect = config::Connect::kJudge;
+  no.judge.allow_any_path = true;
+  no.send(std::string(kConnect) + std::string(kGet));
+  CHECK(no.server_got() == kConnect);
+  CHECK(contains(no.answer("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"), "HTTP/1.1 407 No"));
+  CHECK(no.server_got() == kGet); // a request like any other
+
+  HttpFixture denied;
+  denied.config.connect = config::Connect::kJudge;
+  CHECK(status_line(denied.send(kConnect)) == "HTTP/1.1 403 Forbidden");
+  for (const std::string_view bad :
+       {"CONNECT shop HTTP/1.1\r\nHost: shop\r\n\r\n",
+        "CONNECT /public HTTP/1.1\r\nHost: shop\r\n\r\n",
+        "CONNECT shop:80 HTTP/1.1\r\nHost: other:80\r\n\r\n",
+        "CONNECT shop:80 HTTP/1.1\r\nHost: shop:80\r\nContent-Length: 5\r\n\r\nhello"}) {
+    HttpFixture malformed;
+    malformed.config.connect = config::Connect::kJudge;
+    malformed.judge.allow_any_path = true;
+    CHECK(status_line(malformed.send(bad)) == "HTTP/1.1 400 Bad Request");
+    CHECK(malformed.upstream.connections() == 0);
+  }
+}
+
+TEST_CASE("headers that a rule wants otherwise are logged, added, deleted or replaced") {
+  using Kind = policy::HeaderAction::Kind;
+  const auto action = [](Kind kind, std::string name, std::optional<std::string> value) {
+    return policy::HeaderAction{kind, {std::move(name), std::move(value), false, false}};
+  };
+  policy::HeaderActions actions{{
+      action(Kind::kLog, "X-Trace", std::nullopt),
+      action(Kind::kAdd, "X-Team", "blue"),
+      action(Kind::kDelete, "X-Role", "user"),
+      action(Kind::kReplace, "X-Env", "prod"),
+      action(Kind::kReplace, "X-Fine", "yes"),
+      action(Kind::kReplace, "Content-Length", "0"),
+      action(Kind::kAdd, "X-Evil", "a\r\nHost: b"),
+  }};
+  HttpFixture f;
+  f.judge.actions = &actions;
+  f.send("POST /public HTTP/1.1\r\nHost: shop\r\nX-Role: admin\r\nx-env: dev\r\nX-Fine: yes\r\n"
+         "Content-Length: 2\r\n\r\nhi");
+  CHECK(f.server_got() == "POST /public HTTP/1.1\r\nHost: shop\r\nX-Fine: yes\r\nx-team: blue\r\n"
+                          "x-env: prod\r\nContent-Length: 2\r\n\r\nhi");
+  CHECK(f.answer(kOk) == kOk);
+  CHECK(f.log.lines.at(0).header_mismatches == "X-Trace,X-Team,X-Role,X-Env,Content-Length,X-Evil");
+  f.judge.actions = nullptr;
+  f.send(kGet);
+  CHECK(f.server_got() == kGet);
 }

@@ -46,6 +46,20 @@ spec:
     toPorts: [{ports: [{port: "80", protocol: TCP}]}]
 )";
 
+// The same as kHttpPolicy, told instead of enforced.
+constexpr std::string_view kAuditPolicy = R"(
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop, annotations: {weir.io/enforcement: audit}}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: client}}]
+    toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules: {http: [{method: GET, path: "/discount"}]}
+)";
+
 class NoPrefixes final : public policy::PrefixIdentities {
 public:
   policy::IdentityId identity_of(const IpPrefix& /*prefix*/) override { return 1u << 24; }
@@ -94,7 +108,9 @@ std::shared_ptr<const endpoint::Snapshot> snapshot(std::string_view policy_text)
 class Fixture {
 public:
   explicit Fixture(std::string_view policy_text, std::string peer = "shop/client",
-                   config::ListenerProtocol protocol = config::ListenerProtocol::kHttp) {
+                   config::ListenerProtocol protocol = config::ListenerProtocol::kHttp,
+                   std::uint32_t max_connections = 1000) {
+    x_http.max_connections_per_pod = max_connections;
     x_options.address = {*IpAddress::parse("127.0.0.1"), 0};
     x_options.upstream = server.address();
     x_options.protocol = protocol;
@@ -271,4 +287,39 @@ TEST_CASE("the end of a worker resets a message that is under way") {
     client.read_until("half");
   }
   CHECK(client.ending() == "reset");
+}
+
+TEST_CASE("an audited policy lets pass at L7 and at L4, and tells what it would refuse") {
+  for (const auto& [peer, by] :
+       {std::pair{"shop/client", "shop/api"}, std::pair{"shop/stranger", "default-deny"}}) {
+    Fixture f(kAuditPolicy, peer);
+    test::TcpPeer client = f.connect();
+    client.send(kPost);
+    test::TcpPeer server = f.server.accept();
+    expect(server, kPost);
+    server.send(kOk);
+    expect(client, kOk);
+    const auto lines = f.log_lines();
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].verdict == AccessVerdict::kAudit);
+    CHECK(lines[0].denied_by == by);
+    CHECK(lines[0].status == 200);
+  }
+}
+
+TEST_CASE("R: one client has so many connections, and room again when one has ended") {
+  Fixture f(kHttpPolicy, "shop/client", config::ListenerProtocol::kHttp, 2);
+  test::TcpPeer first = f.connect(), second = f.connect();
+  for (test::TcpPeer* one : {&first, &second}) {
+    one->send(kPost);
+    expect(*one, denial("shop/api"));
+  }
+  test::TcpPeer third = f.connect();
+  CHECK(third.ending() == "reset");
+  CHECK(f.log_lines().back().reason == "too-many-connections");
+  first.end();
+  CHECK(first.ending() == "end");
+  test::TcpPeer fourth = f.connect();
+  fourth.send(kPost);
+  expect(fourth, denial("shop/api"));
 }

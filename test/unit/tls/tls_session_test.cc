@@ -111,6 +111,9 @@ public:
       break;
     }
     const bool allowed = name && x_names.contains(std::string(*name));
+    if (!allowed && name == "audited.example") {
+      return {true, &x_rule, "sni", true};
+    }
     return {allowed, &x_rule, allowed ? "" : "sni"};
   }
   void describe(weir::AccessRecord& record) const override { record.direction = "egress"; }
@@ -310,6 +313,18 @@ TEST_CASE("T: an allowed server name reaches the server, in every TLS version") 
     CHECK(logged.bytes_in > 100);
     CHECK(logged.bytes_out > 100);
   }
+}
+
+TEST_CASE("T: a name that an audited policy refuses passes and is told as AUDIT") {
+  test::OpensslServer server;
+  Rig rig;
+  rig.policy.set(Need::kServerName, {"shop.example"});
+  const Handshake result = handshake(rig, server, client_of("audited.example", TLS1_3_VERSION));
+  CHECK(result.echoed == "ping");
+  const Logged logged = rig.log.wait();
+  CHECK(logged.verdict == weir::AccessVerdict::kAudit);
+  CHECK(logged.denied_by == "shop/sni");
+  CHECK(logged.reason == "sni");
 }
 
 TEST_CASE("T: a hello of more than 16 KiB is passed on whole") {

@@ -1,0 +1,16 @@
+// Why was a request refused, in words for whoever sent it: the rule that came nearest, and what it
+// asks for. Never what a header has to hold: that may be a password.
+#pragma once
+
+#include "policy-compiler/runtime/program.h"
+
+#include <string>
+
+namespace weir::policy {
+
+// "method `GET` is allowed by shop/api ingress rule 2, path `/x` is not (it asks for `/y`)". Empty
+// when no rule is about requests at all. Some hundred bytes, whatever the request and rules hold;
+// the request's own bytes stand in it as they are. Allocates.
+[[nodiscard]] std::string near_request(const FlowDecision& flow, const HttpRequest& request);
+
+} // namespace weir::policy

@@ -1,0 +1,266 @@
+// What a running weir needs in memory: bodies of any size, readers that do not read, connections
+// that do nothing, clients that never finish. On loopback, without root.
+#include "test/support/lab.h"
+#include "test/support/tcp_peer.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <poll.h>
+#include <sys/resource.h>
+
+#include <cstdlib>
+#include <optional>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+namespace weir::test {
+namespace {
+
+constexpr std::size_t kMiB = 1024 * 1024;
+constexpr std::string_view kGet = "GET /bulk HTTP/1.1\r\nHost: shop\r\n\r\n";
+constexpr std::string_view kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+// WEIR_BODY_MIB in the environment makes the bodies longer.
+std::size_t body_size() {
+  const char* wanted = std::getenv("WEIR_BODY_MIB");
+  return (wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 64) * kMiB;
+}
+
+struct Weir {
+  TemporaryFolder folder;
+  PolicyFolder policies{folder.path() / "policies"};
+  TcpPeer server = TcpPeer::listening("127.0.0.1");
+  std::uint16_t admin_port = free_port(), port = free_port();
+  std::optional<Process> process;
+
+  explicit Weir(const std::string& http = "{}") {
+    policies.publish({{"web.yaml", R"(apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: bulk, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingress:
+  - toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules: {http: [{path: "/bulk"}]}
+)"}});
+    write_file(
+        folder.path() / "endpoints.yaml",
+        "endpoints:\n  - {name: web, namespace: shop, labels: {app: web}, ips: [10.0.1.11]}\n"
+        "  - {name: client, namespace: shop, ips: [10.0.1.12]}\n");
+    const auto at = [](std::uint16_t number) { return "127.0.0.1:" + std::to_string(number); };
+    write_file(folder.path() / "weir.yaml",
+               "policies: {directory: " + (folder.path() / "policies").string() +
+                   "}\nendpoints: {file: " + (folder.path() / "endpoints.yaml").string() +
+                   "}\nstate: {directory: " + (folder.path() / "state").string() +
+                   "}\nworkers: 1\nredirect: {mode: none}\naccessLog: {path: " +
+                   (folder.path() / "access.log").string() + "}\nhttp: " + http +
+                   "\nadmin: {address: \"" + at(admin_port) + "\"}\nmetrics: {address: \"" +
+                   at(free_port()) +
+                   "\"}\nlisteners:\n  - {name: shop, type: static, protocol: http, direction: "
+                   "ingress, endpoint: shop/web, peer: shop/client, port: 80, address: \"0.0.0.0:" +
+                   std::to_string(port) + "\", upstream: \"" + at(server.address().port) + "\"}\n");
+    process = Process::start({.argv = {weir_proxy_path(), "--config", folder.path() / "weir.yaml"},
+                              .output = folder.path() / "weir.log"});
+    const bool ready = eventually([&] {
+      auto connection = HttpConnection::open("127.0.0.1", admin_port);
+      const auto reply = connection ? connection->request({.target = "/ready", .host = "127.0.0.1"})
+                                    : std::nullopt;
+      return reply && reply->status == 200;
+    });
+    INFO(read_file(folder.path() / "weir.log"));
+    REQUIRE(ready);
+  }
+
+  // Of 127.0.0.0/8, so that one test can be several clients.
+  [[nodiscard]] TcpPeer connect(std::string_view ip = "127.0.0.1") const {
+    return TcpPeer::connect_to({*IpAddress::parse(ip), port}, *IpAddress::parse(ip));
+  }
+
+  // In bytes, without what is mapped from files.
+  [[nodiscard]] std::size_t memory() const { return status("RssAnon:"); }
+  [[nodiscard]] std::size_t peak() const { return status("VmHWM:"); }
+  void forget_peak() const {
+    write_file("/proc/" + std::to_string(process->pid()) + "/clear_refs", "5");
+  }
+
+private:
+  [[nodiscard]] std::size_t status(std::string_view field) const {
+    std::istringstream text(read_file("/proc/" + std::to_string(process->pid()) + "/status"));
+    for (std::string line; std::getline(text, line);) {
+      if (line.starts_with(field)) {
+        return std::strtoull(line.c_str() + field.size(), nullptr, 10) * 1024;
+      }
+    }
+    FAIL("no " << field);
+    return 0;
+  }
+};
+
+void send_zeros(TcpPeer& to, std::size_t size) {
+  const std::string block(kMiB / 4, '\0');
+  for (std::size_t sent = 0; sent < size; sent += block.size()) {
+    to.send(std::string_view(block).substr(0, size - sent));
+  }
+}
+
+void take_zeros(TcpPeer& from, std::size_t size) {
+  for (std::size_t taken = 0; taken < size;) {
+    const std::string block = from.read(std::min(size - taken, kMiB / 4));
+    REQUIRE_FALSE(block.empty());
+    REQUIRE(block.find_first_not_of('\0') == std::string::npos);
+    taken += block.size();
+  }
+}
+
+void answer_one(TcpPeer& client, TcpPeer& server) {
+  server.read_until("\r\n\r\n");
+  server.send(kOk);
+  REQUIRE(client.read(kOk.size()) == kOk);
+}
+
+} // namespace
+
+TEST_CASE("a body of any size streams through in the same memory, both ways") {
+  Weir weir;
+  TcpPeer client = weir.connect();
+  client.send(kGet);
+  TcpPeer server = weir.server.accept();
+  answer_one(client, server);
+  const auto download = [&](std::size_t size) {
+    client.send(kGet);
+    server.read_until("\r\n\r\n");
+    const std::string head =
+        "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n";
+    server.send(head);
+    REQUIRE(client.read_until("\r\n\r\n") == head);
+    std::jthread sender([&] { send_zeros(server, size); });
+    take_zeros(client, size);
+  };
+  const auto upload = [&](std::size_t size) {
+    client.send("POST /bulk HTTP/1.1\r\nHost: shop\r\nContent-Length: " + std::to_string(size) +
+                "\r\n\r\n");
+    server.read_until("\r\n\r\n");
+    std::jthread sender([&] { send_zeros(client, size); });
+    take_zeros(server, size);
+    server.send(kOk);
+    REQUIRE(client.read(kOk.size()) == kOk);
+  };
+  download(kMiB);
+  upload(kMiB);
+  weir.forget_peak();
+  const std::size_t before = weir.peak();
+  download(body_size());
+  upload(body_size());
+  CHECK(weir.peak() < before + 4 * kMiB);
+}
+
+TEST_CASE("a client that does not read is not read ahead for") {
+  Weir weir;
+  TcpPeer client = weir.connect();
+  client.send(kGet);
+  TcpPeer server = weir.server.accept();
+  answer_one(client, server);
+  weir.forget_peak();
+  const std::size_t before = weir.peak();
+  client.send(kGet);
+  server.read_until("\r\n\r\n");
+  const std::string head =
+      "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body_size()) + "\r\n\r\n";
+  server.send(head);
+  // Until the kernel takes no more on the whole way to the client.
+  const std::string block(kMiB / 4, '\0');
+  std::size_t sent = 0;
+  const auto push = [&] {
+    const ssize_t wrote =
+        ::send(server.fd(), block.data(), std::min(block.size(), body_size() - sent), MSG_DONTWAIT);
+    sent += wrote > 0 ? static_cast<std::size_t>(wrote) : 0;
+    return wrote > 0;
+  };
+  const auto full = [&] {
+    pollfd writable{server.fd(), POLLOUT, 0};
+    while (::poll(&writable, 1, 500) == 1) {
+      if (!push()) {
+        break;
+      }
+    }
+    return sent;
+  };
+  REQUIRE(full() < body_size());
+  CHECK(weir.peak() < before + 4 * kMiB);
+  REQUIRE(client.read_until("\r\n\r\n") == head);
+  std::jthread sender([&] { send_zeros(server, body_size() - sent); });
+  take_zeros(client, body_size());
+}
+
+TEST_CASE("thousands of idle connections cost little each, and always the same") {
+  constexpr std::size_t kConnections = 5000;
+  rlimit files{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+  files.rlim_cur = files.rlim_max;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+  if (files.rlim_cur < 2 * kConnections + 100) {
+    FAIL("needs " << 2 * kConnections + 100 << " open files, the limit is " << files.rlim_cur);
+  }
+  Weir weir;
+  {
+    TcpPeer client = weir.connect();
+    client.send(kGet);
+    TcpPeer server = weir.server.accept();
+    answer_one(client, server);
+  }
+  const std::size_t before = weir.memory();
+  std::vector<std::size_t> rounds;
+  for (int round = 0; round < 4; ++round) {
+    std::vector<TcpPeer> clients, servers;
+    for (std::size_t i = 0; i < kConnections; ++i) {
+      clients.push_back(weir.connect());
+      clients.back().send(kGet);
+      servers.push_back(weir.server.accept());
+      answer_one(clients.back(), servers.back());
+    }
+    // Both legs are open and at rest.
+    rounds.push_back(weir.memory());
+    clients.clear();
+    for (TcpPeer& server : servers) {
+      REQUIRE(server.ending() != "timeout");
+    }
+  }
+  const std::size_t each = (rounds[0] - before) / kConnections;
+  WARN("an idle connection with its upstream takes " << each << " bytes");
+  CHECK(each < 16 * 1024);
+  // The second round still finds gaps of the first too small for itself.
+  CHECK(rounds[3] < rounds[1] + kMiB);
+}
+
+TEST_CASE("R: clients that never finish are ended, and others are served meanwhile") {
+  Weir weir("{headTimeout: 2s, maxConnectionsPerPod: 400}");
+  std::vector<TcpPeer> slow;
+  for (int i = 0; i < 400; ++i) {
+    slow.push_back(weir.connect("127.0.0.2"));
+    slow.back().send("GET /bulk HTTP/1.1\r\nX: ");
+  }
+  CHECK(weir.connect("127.0.0.2").ending() == "reset");
+  TcpPeer client = weir.connect("127.0.0.3");
+  client.send(kGet);
+  TcpPeer server = weir.server.accept();
+  answer_one(client, server);
+  // A byte now and then does not help them.
+  for (TcpPeer& one : slow) {
+    ::send(one.fd(), "a", 1, MSG_NOSIGNAL);
+  }
+  for (TcpPeer& one : slow) {
+    REQUIRE(one.read_until("\r\n").starts_with("HTTP/1.1 408 "));
+    one.close();
+    client.send(kGet);
+    answer_one(client, server);
+  }
+  REQUIRE(eventually([&] {
+    TcpPeer again = weir.connect("127.0.0.2");
+    again.send("GET /none HTTP/1.1\r\nHost: shop\r\n\r\n");
+    return again.read(12) == "HTTP/1.1 403";
+  }));
+}
+
+} // namespace weir::test
