@@ -117,15 +117,14 @@ static __always_inline void weir_other_key(const struct weir_join_key *own,
 	other->remote_port_be = own->local_port_be;
 }
 
-/* From `from` to `to`, as the end that has them as local and remote sends. */
-static __always_inline void weir_tuple_of(const struct weir_join_key *key, bool as_sent,
-					  struct weir_tuple *tuple)
+/* What the end with this key sends. */
+static __always_inline void weir_tuple_of(const struct weir_join_key *key, struct weir_tuple *tuple)
 {
 	__builtin_memset(tuple, 0, sizeof(*tuple));
-	tuple->source = as_sent ? key->local : key->remote;
-	tuple->destination = as_sent ? key->remote : key->local;
-	tuple->source_port_be = as_sent ? key->local_port_be : key->remote_port_be;
-	tuple->destination_port_be = as_sent ? key->remote_port_be : key->local_port_be;
+	tuple->source = key->local;
+	tuple->destination = key->remote;
+	tuple->source_port_be = key->local_port_be;
+	tuple->destination_port_be = key->remote_port_be;
 	tuple->protocol = WEIR_PROTO_TCP;
 }
 
@@ -226,9 +225,9 @@ static __always_inline void weir_established(struct bpf_sock_ops *ops)
 		return;
 	made.flow.endpoint = pod->id;
 	made.flow.direction = WEIR_EGRESS;
-	/* CLIENT and UPSTREAM are where the flow begins; a return is named from its other end. */
-	weir_tuple_of(&key, made.role == WEIR_JOIN_CLIENT || made.role == WEIR_JOIN_SERVER,
-		      &made.flow.tuple);
+	weir_other_key(&key, &made.peer);
+	/* Both are named by what the pod sends: the flow it has begun, or the return. */
+	weir_tuple_of(weir_is_proxys(made.role) ? &made.peer : &key, &made.flow.tuple);
 	if (weir_is_downstream(made.role))
 		weir_name_backend(&made.flow.tuple);
 	made.revision = weir_revision();
@@ -236,7 +235,6 @@ static __always_inline void weir_established(struct bpf_sock_ops *ops)
 		return;
 	if (!weir_is_fit(socket, made.role, &address))
 		return;
-	weir_other_key(&key, &made.peer);
 	/* Before the socket is in weir_joined: its first message must find it. */
 	state = bpf_sk_storage_get(&weir_join_state, socket, &made, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state)
@@ -302,7 +300,14 @@ static __noinline void weir_keep_alive(struct weir_join_state *state)
 	entry = weir_find_flow(&key, now);
 	if (entry)
 		weir_touch_flow(entry, key.endpoint, &key.tuple.destination, 0, now);
-	weir_tuple_of(&state->peer, state->role == WEIR_JOIN_DOWNSTREAM, &asked.tuple);
+	if (state->role == WEIR_JOIN_DOWNSTREAM) {
+		weir_tuple_of(&state->peer, &asked.tuple);
+	} else {
+		struct weir_join_key own;
+
+		weir_other_key(&state->peer, &own);
+		weir_tuple_of(&own, &asked.tuple);
+	}
 	service = bpf_map_lookup_elem(&weir_translations, &asked);
 	if (service)
 		service->last_seen_ns = now;

@@ -35,7 +35,9 @@ public:
     open();
     rows = {row(WEIR_EGRESS, WEIR_IDENTITY_ANY, IPPROTO_TCP, kPort, WEIR_REDIRECT)};
     put_in_force(true);
-    REQUIRE(redirector->set_acceleration(true).has_value());
+    const auto begun = node.on_thread([this] { return redirector->set_acceleration(true); });
+    INFO((begun ? "" : begun.error().text()));
+    REQUIRE(begun.has_value());
     for (const Addresses& addresses : kAddresses) {
       auto& own = addresses.v6 ? listener6 : listener4;
       own = tcp_listener(node, at(addresses.v6 ? "::1" : "127.0.0.1", 0), kListening);
