@@ -335,6 +335,9 @@ static __always_inline __u32 weir_look_at_peer(struct bpf_sock *own, struct weir
 	}
 	reader = bpf_rdonly_cast((void *)state->peer_socket,
 				 bpf_core_type_id_kernel(struct tcp_sock));
+	/* TCP says EPIPE; the short way would take it, behind the end that the reader has seen. */
+	if (writer->inet_conn.icsk_inet.sk.sk_shutdown & WEIR_NO_MORE_SENT)
+		return WEIR_JOIN_UNFIT;
 	if (writer->inet_conn.icsk_ulp_ops || reader->inet_conn.icsk_ulp_ops)
 		return WEIR_JOIN_UNFIT;
 	if (weir_is_proxys(state->role)) {

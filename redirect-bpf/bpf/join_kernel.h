@@ -39,6 +39,7 @@ struct sock {
 	struct {
 		atomic_t rmem_alloc; /* bytes that wait for the reader */
 	} sk_backlog;
+	__u8 sk_shutdown;
 	struct socket *sk_socket; /* 0: not accepted yet */
 };
 
@@ -58,6 +59,10 @@ struct tcp_sock {
 };
 
 #pragma clang attribute pop
+
+enum {
+	WEIR_NO_MORE_SENT = 2, /* SEND_SHUTDOWN */
+};
 
 enum sock_flags {
 	SOCK_ZEROCOPY = 21,
