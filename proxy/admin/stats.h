@@ -19,6 +19,7 @@ struct StatsInput {
   std::uint64_t fqdn_evicted = 0;
   Result<redirect::Counters> bpf = redirect::Counters{};
   std::vector<redirect::MapUse> maps;
+  redirect::AccelerationState acceleration;
   std::chrono::system_clock::time_point started_at;
 };
 

@@ -71,7 +71,8 @@ using Target =
                  Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
                  Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
                  Member<Denials>, Member<Connect>, Member<AccessLogFormat>, Member<DnsRefusal>,
-                 Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>>;
+                 Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>,
+                 Member<std::vector<PodPattern>>>;
 
 // Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
 // none.
@@ -92,6 +93,9 @@ constexpr Key kKeys[] = {
     {"state", "directory", +[](Config& c) -> std::string& { return c.state.directory; }},
     {"redirect", "mode", +[](Config& c) -> RedirectMode& { return c.redirect.mode; }},
     {"redirect", "bpffs", +[](Config& c) -> std::string& { return c.redirect.bpffs; }},
+    {"acceleration", "enabled", +[](Config& c) -> bool& { return c.acceleration.enabled; }},
+    {"acceleration", "pods",
+     +[](Config& c) -> std::vector<PodPattern>& { return c.acceleration.pods; }},
     {"admin", "address", +[](Config& c) -> SocketAddress& { return c.admin; }},
     {"metrics", "address", +[](Config& c) -> SocketAddress& { return c.metrics; }},
     {"accessLog", "path", +[](Config& c) -> std::string& { return c.access_log.path; }},
@@ -205,6 +209,14 @@ struct YamlType<DnsName> {
     return DnsName::from_text(scalar.text);
   }
 };
+template <>
+struct YamlType<PodPattern> {
+  static constexpr std::string_view kExpected =
+      "NAMESPACE/NAME, where each of both may be * for any";
+  static std::optional<PodPattern> read(const YamlScalar& scalar) {
+    return PodPattern::parse(scalar.text);
+  }
+};
 
 namespace {
 
@@ -217,6 +229,8 @@ std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
     return fields.choice<T>(key.name, words_of<T>());
   } else if constexpr (std::is_same_v<T, std::vector<IpPrefix>>) {
     return fields.list<IpPrefix>(key.name);
+  } else if constexpr (std::is_same_v<T, std::vector<PodPattern>>) {
+    return fields.list<PodPattern>(key.name);
   } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress> ||
                        std::is_same_v<T, bool> || std::is_same_v<T, DnsName>) {
     return fields.find<T>(key.name);
@@ -422,8 +436,8 @@ struct ValueText {
       return value.to_text();
     } else {
       std::string list;
-      for (const IpPrefix& prefix : value) {
-        list += (list.empty() ? "" : ", ") + prefix.to_string();
+      for (const auto& item : value) {
+        list += (list.empty() ? "" : ", ") + item.to_string();
       }
       return list;
     }
