@@ -339,7 +339,7 @@ static inline __u32 weir_drop_index(__u32 reason, __u32 direction) {
 struct weir_join_config {
   __u64 node_netns;   /* cookie of the namespace that the proxy is in */
   __u32 enabled;      /* 0: everything goes by TCP, also between sockets that are joined */
-  __u32 max_bytes;    /* that may wait in a reader's queue */
+  __u32 max_bytes;    /* that may wait in a reader's queue, however large its buffer is */
   __u32 max_messages; /* in which they may lie there */
   __u32 pad;
 };

@@ -363,6 +363,7 @@ static __always_inline __u32 weir_look_at_peer(struct bpf_sock *own, struct weir
 	view.written = writer->write_seq;
 	view.read = reader->copied_seq;
 	view.queued = reader->inet_conn.icsk_inet.sk.sk_backlog.rmem_alloc.counter;
+	view.buffer = reader->inet_conn.icsk_inet.sk.sk_rcvbuf;
 	view.messages = state->messages;
 	view.size = size;
 	step = weir_join_step(&view, config->max_bytes, config->max_messages);

@@ -39,6 +39,7 @@ struct sock {
 	struct {
 		atomic_t rmem_alloc; /* bytes that wait for the reader */
 	} sk_backlog;
+	int sk_rcvbuf;
 	__u8 sk_shutdown;
 	struct socket *sk_socket; /* 0: not accepted yet */
 };

@@ -1,6 +1,6 @@
 // Joined sockets under everything at once: both directions of many connections with all sizes of
 // messages, ends and cuts at any byte, packets lost, acceleration switched and policy changed
-// meanwhile. Every byte is compared. Three seconds of each, or WEIR_SOAK_SECONDS.
+// meanwhile. Every byte is compared. Two seconds of each, or WEIR_SOAK_SECONDS.
 #include "test/bpf/join_lab.h"
 #include "test/bpf/packet_loss.h"
 
@@ -33,7 +33,7 @@ constexpr std::size_t kMaxStream = 3 * 1024 * 1024;
 
 std::chrono::seconds soak_time() {
   const char* const wanted = std::getenv("WEIR_SOAK_SECONDS");
-  return std::chrono::seconds(wanted != nullptr ? std::atoi(wanted) : 3);
+  return std::chrono::seconds(wanted != nullptr ? std::atoi(wanted) : 2);
 }
 
 // As often small as large.
@@ -310,7 +310,6 @@ void soak(const Disturbance& disturbance) {
     lab.put_in_force(WEIR_REDIRECT);
     for (const Talk& talk : talks) {
       INFO("talk " << talks_had << ", seed " << talk.seed);
-      CHECK(talk.failure.empty());
       CHECK(talk.failure == "");
       CHECK(talk.stall == "");
       bytes += talk.client.got + talk.server.got;

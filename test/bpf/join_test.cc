@@ -217,6 +217,35 @@ TEST_CASE("a reset comes after what was sent before it, and ends the connection"
   }
 }
 
+TEST_CASE("a client whom the proxy's reset does not reach is told when it speaks again") {
+  require_root();
+  JoinLab lab;
+  for (const bool joined : {true, false}) {
+    INFO("joined: " << joined);
+    lab.accelerate(joined);
+    Chain chain = lab.chain();
+    const int client = chain.client.get();
+    // So that the flow is known to be the proxy's, and its packets are no longer looked at.
+    lab.accelerate(false);
+    send_text(client, "text");
+    CHECK(receive_text(chain.downstream.get()) == "text");
+    {
+      PacketLoss loss(lab.node, "pa");
+      loss.lose_per_thousand(1000);
+      reset(chain.downstream);
+      lab.until([&] { return loss.lost() > 0; });
+    }
+    send_text(client, "still there?");
+    lab.until([&] {
+      pollfd entry{.fd = client, .events = 0, .revents = 0};
+      return ::poll(&entry, 1, 0) > 0; // POLLERR, POLLHUP
+    });
+    std::array<char, 8> buffer;
+    CHECK(::recv(client, buffer.data(), buffer.size(), 0) < 0);
+    CHECK(errno == ECONNRESET);
+  }
+}
+
 TEST_CASE("urgent bytes are bytes among others, whichever way they go") {
   require_root();
   JoinLab lab;
