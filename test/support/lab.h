@@ -205,6 +205,8 @@ public:
   void set_services(std::string yaml) { x_services = std::move(yaml); }
   // The value of `dns` in weir.yaml, as YAML.
   void set_dns(std::string yaml) { x_dns_options = std::move(yaml); }
+  // The value of `acceleration` in weir.yaml, as YAML.
+  void set_acceleration(std::string yaml) { x_acceleration = std::move(yaml); }
   void write_endpoints(); // replaces the file by renaming
   // Writes weir.yaml and endpoints.yaml, starts weir-proxy in the node, waits for /ready.
   void start_weir();
@@ -241,6 +243,7 @@ private:
   std::unique_ptr<PolicyFolder> x_policies;
   std::string x_services = "[]";
   std::string x_dns_options = "{}";
+  std::string x_acceleration = "{}";
   std::optional<Process> x_weir;
 };
 
