@@ -91,10 +91,10 @@ public:
   // What is in force says so; nothing is changed.
   [[nodiscard]] virtual Result<boost::json::object> trace(const TraceQuestion& question) const = 0;
 
-  virtual void reload() = 0; // re-read policies and endpoints now
+  virtual void reload() = 0;            // re-read policies and endpoints now
   virtual void accelerate(bool on) = 0; // what comes of it: acceleration()
-  virtual void drain() = 0;  // stop accepting, let what runs end
-  virtual void quit() = 0;   // drain, then end the process
+  virtual void drain() = 0;             // stop accepting, let what runs end
+  virtual void quit() = 0;              // drain, then end the process
 };
 
 } // namespace weir::admin

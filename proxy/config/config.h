@@ -52,7 +52,8 @@ enum class Denials : std::uint8_t {
 // What becomes of the method CONNECT.
 enum class Connect : std::uint8_t { kRefuse, kJudge };
 
-// Joining the sockets of the proxy and of pods (redirect-bpf/README.md says what that asks of them).
+// Joining the sockets of the proxy and of pods (redirect-bpf/README.md says what that asks of
+// them).
 struct Acceleration {
   bool enabled = false;
   std::vector<PodPattern> pods; // that may be joined

@@ -251,9 +251,10 @@ Result<void> Controller::apply(const Compiled& compiled) {
     state.interface = known.interface;
     state.addresses = known.addresses;
     state.held = policy == nullptr;
-    state.joined = std::any_of(
-        x_config.acceleration.pods.begin(), x_config.acceleration.pods.end(),
-        [&known](const auto& chosen) { return chosen.covers(known.endpoint_namespace, known.name); });
+    state.joined = std::any_of(x_config.acceleration.pods.begin(), x_config.acceleration.pods.end(),
+                               [&known](const auto& chosen) {
+                                 return chosen.covers(known.endpoint_namespace, known.name);
+                               });
     if (policy != nullptr) {
       state.ingress_enforced = policy->enforced(policy::Direction::kIngress);
       state.egress_enforced = policy->enforced(policy::Direction::kEgress);

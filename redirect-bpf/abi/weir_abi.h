@@ -391,13 +391,13 @@ enum weir_join_count {
   WEIR_JOIN_MESSAGES_TO_PROXY = 3,
   WEIR_JOIN_MESSAGES_TO_POD = 4,
   /* Messages that went by TCP all the same, by reason. */
-  WEIR_JOIN_OFF = 5,      /* switched off, for all or for the pod */
+  WEIR_JOIN_OFF = 5,       /* switched off, for all or for the pod */
   WEIR_JOIN_UNDECIDED = 6, /* the data path has not said under the present policy: redirect */
-  WEIR_JOIN_NO_PEER = 7,  /* the other end is not joined (yet) */
-  WEIR_JOIN_UNREAD = 8,   /* bytes that went by TCP have not been read yet */
-  WEIR_JOIN_FULL = 9,     /* as much as may wait in the reader's queue is there */
-  WEIR_JOIN_UNFIT = 10,   /* TLS in the kernel, zero-copy, a blocking reader, memory pressure */
-  WEIR_JOIN_BUSY = 11,    /* the pod's socket is locked; the proxy does not wait for a pod */
+  WEIR_JOIN_NO_PEER = 7,   /* the other end is not joined (yet) */
+  WEIR_JOIN_UNREAD = 8,    /* bytes that went by TCP have not been read yet */
+  WEIR_JOIN_FULL = 9,      /* as much as may wait in the reader's queue is there */
+  WEIR_JOIN_UNFIT = 10,    /* TLS in the kernel, zero-copy, a blocking reader, memory pressure */
+  WEIR_JOIN_BUSY = 11,     /* the pod's socket is locked; the proxy does not wait for a pod */
   WEIR_JOIN_COUNT_MAX = 16,
 };
 

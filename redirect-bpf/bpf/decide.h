@@ -385,16 +385,16 @@ WEIR_PURE __u32 weir_without_mark(__u32 mark)
  *            to TCP. Both count the same sequence numbers: read == written. What goes by TCP after
  *            it is read after it, as its queue comes first.
  *   bound    and only as long as no more than max_bytes in max_messages then wait in the queue, and
- *            no more than half of what the reader's buffer holds: both ways share that, and TCP must
- *            never find it full of what did not come by its window. TCP has its own bounds for the
- *            rest, and what it holds must be read first (order).
+ *            no more than half of what the reader's buffer holds: both ways share that, and TCP
+ * must never find it full of what did not come by its window. TCP has its own bounds for the rest,
+ * and what it holds must be read first (order).
  *
  * Nothing else is remembered about a direction: both are looked up for each message. */
 struct weir_join_view {
-	__u32 written; /* sequence number after the last byte that the writer gave to TCP */
-	__u32 read;    /* the same of the last byte that the reader took from TCP */
-	__u32 queued;  /* bytes that wait at the reader */
-	__u32 buffer;  /* its buffer's size */
+	__u32 written;	/* sequence number after the last byte that the writer gave to TCP */
+	__u32 read;	/* the same of the last byte that the reader took from TCP */
+	__u32 queued;	/* bytes that wait at the reader */
+	__u32 buffer;	/* its buffer's size */
 	__u32 messages; /* that went the short way since the queue was last seen empty */
 	__u32 size;
 };

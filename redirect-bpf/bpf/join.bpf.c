@@ -87,7 +87,8 @@ static __always_inline bool weir_own_key(struct bpf_sock_ops *ops, struct weir_j
 		__builtin_memcpy(key->local.bytes + 12, &local, 4);
 		__builtin_memcpy(key->remote.bytes + 12, &remote, 4);
 	} else if (ops->family == WEIR_AF_INET6) {
-		/* One word at a time: the context knows no longer ones, so they must not be joined. */
+		/* One word at a time: the context knows no longer ones, so they must not be joined.
+		 */
 		__u32 local[4], remote[4];
 
 		for (int i = 0; i < 4; i++) {
@@ -333,8 +334,8 @@ static __always_inline __u32 weir_look_at_peer(struct bpf_sock *own, struct weir
 			return WEIR_JOIN_NO_PEER;
 		state->peer_socket = *address;
 	}
-	reader = bpf_rdonly_cast((void *)state->peer_socket,
-				 bpf_core_type_id_kernel(struct tcp_sock));
+	reader =
+	    bpf_rdonly_cast((void *)state->peer_socket, bpf_core_type_id_kernel(struct tcp_sock));
 	/* TCP says EPIPE; the short way would take it, behind the end that the reader has seen. */
 	if (writer->inet_conn.icsk_inet.sk.sk_shutdown & WEIR_NO_MORE_SENT)
 		return WEIR_JOIN_UNFIT;
@@ -350,7 +351,7 @@ static __always_inline __u32 weir_look_at_peer(struct bpf_sock *own, struct weir
 		if (reader->inet_conn.icsk_inet.sk.sk_lock.owned)
 			return WEIR_JOIN_BUSY;
 	} else if (writer->inet_conn.icsk_inet.sk.__sk_common.skc_flags >>
-			   bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY) &
+		       bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY) &
 		   1) {
 		/* It waits to be told when its pages are free. */
 		return WEIR_JOIN_UNFIT;

@@ -23,7 +23,8 @@
 // read: the control thread must poll netlink_fd().
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
-// last_used_ns(), backend_of() and acceleration() may be called by any thread. All in the node's network namespace.
+// last_used_ns(), backend_of() and acceleration() may be called by any thread. All in the node's
+// network namespace.
 #pragma once
 
 #include "redirect-bpf/user/acceleration.h"

@@ -52,12 +52,13 @@ Result<void> make_folder(const std::string& path) {
 
 std::optional<std::string> find_mount(const std::string& type) {
   std::optional<std::string> found;
-  each_mount([&](const std::string& /*name*/, const std::string& folder, const std::string& mounted) {
-    if (mounted == type) {
-      found = folder;
-    }
-    return found.has_value();
-  });
+  each_mount(
+      [&](const std::string& /*name*/, const std::string& folder, const std::string& mounted) {
+        if (mounted == type) {
+          found = folder;
+        }
+        return found.has_value();
+      });
   return found;
 }
 

@@ -210,8 +210,8 @@ TEST_CASE(
 
 TEST_CASE("a message between joined sockets overtakes nothing and piles up nowhere") {
   constexpr std::uint32_t kBytes = 1000, kMessages = 3;
-  weir_join_view view{.written = 500, .read = 500, .queued = 0, .buffer = 10'000, .messages = 0,
-                      .size = 1000};
+  weir_join_view view{
+      .written = 500, .read = 500, .queued = 0, .buffer = 10'000, .messages = 0, .size = 1000};
   const auto step = [&view] { return weir_join_step(&view, kBytes, kMessages); };
   CHECK(step() == WEIR_JOIN_SOCKETS);
 

@@ -100,8 +100,7 @@ void send_some(End& end, std::mt19937& random, std::vector<char>& buffer) {
 
 // What is wrong; "" when nothing is.
 std::string get_some(End& end, std::mt19937& random, std::vector<char>& buffer) {
-  const ssize_t length =
-      ::recv(end.socket.get(), buffer.data(), any_size(random, kMaxMessage), 0);
+  const ssize_t length = ::recv(end.socket.get(), buffer.data(), any_size(random, kMaxMessage), 0);
   if (length < 0) {
     end.cut_off = end.cut_off || !again();
     return "";
@@ -127,17 +126,16 @@ void be_pods(Talk& talk) {
     for (int i = 0; i < 2; ++i) {
       const End& end = *ends[i];
       entries[i].fd = over(end) ? -1 : end.socket.get();
-      entries[i].events = static_cast<short>((end.ended ? 0 : POLLIN) |
-                                             (end.said_all ? 0 : POLLOUT));
+      entries[i].events =
+          static_cast<short>((end.ended ? 0 : POLLIN) | (end.said_all ? 0 : POLLOUT));
     }
     if (::poll(entries, 2, kStallMs) == 0) {
-      talk.failure = "stalled: the client has " + std::to_string(talk.client.got) + " of " +
-                     std::to_string(talk.client.to_get) + " and sent " +
-                     std::to_string(talk.client.sent) + " of " +
-                     std::to_string(talk.client.to_send) + ", the server has " +
-                     std::to_string(talk.server.got) + " and sent " +
-                     std::to_string(talk.server.sent) + " of " +
-                     std::to_string(talk.server.to_send);
+      talk.failure =
+          "stalled: the client has " + std::to_string(talk.client.got) + " of " +
+          std::to_string(talk.client.to_get) + " and sent " + std::to_string(talk.client.sent) +
+          " of " + std::to_string(talk.client.to_send) + ", the server has " +
+          std::to_string(talk.server.got) + " and sent " + std::to_string(talk.server.sent) +
+          " of " + std::to_string(talk.server.to_send);
       break;
     }
     for (int i = 0; i < 2 && talk.failure.empty(); ++i) {
@@ -188,8 +186,7 @@ bool copy_some(Copy& copy, std::mt19937& random) {
   }
   if (copy.begin < copy.end) {
     const std::size_t size = std::min(copy.end - copy.begin, any_size(random, kMaxMessage));
-    const ssize_t length =
-        ::send(copy.to, copy.buffer.data() + copy.begin, size, MSG_NOSIGNAL);
+    const ssize_t length = ::send(copy.to, copy.buffer.data() + copy.begin, size, MSG_NOSIGNAL);
     if (length < 0) {
       return again();
     }
@@ -324,8 +321,8 @@ void soak(const Disturbance& disturbance) {
                  << " full, " << lab.counted(WEIR_JOIN_BUSY) << " busy, "
                  << lab.counted(WEIR_JOIN_OFF) << " off, " << lab.counted(WEIR_JOIN_UNDECIDED)
                  << " undecided, " << lab.counted(WEIR_JOIN_NO_PEER) << " without a peer, "
-                 << lab.counted(WEIR_JOIN_UNFIT) << " unfit; packets lost: "
-                 << from_a.lost() + from_b.lost());
+                 << lab.counted(WEIR_JOIN_UNFIT)
+                 << " unfit; packets lost: " << from_a.lost() + from_b.lost());
   CHECK(lab.counted(WEIR_JOIN_BYTES_TO_PROXY) > 0);
   CHECK(lab.counted(WEIR_JOIN_BYTES_TO_POD) > 0);
 }

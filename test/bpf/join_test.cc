@@ -25,8 +25,8 @@ namespace {
 // One of the four directions that bytes take through a chain.
 struct Way {
   std::string_view name;
-  UniqueFd Chain::*from;
-  UniqueFd Chain::*to;
+  UniqueFd Chain::* from;
+  UniqueFd Chain::* to;
 };
 constexpr Way kWays[] = {{"client to proxy", &Chain::client, &Chain::downstream},
                          {"proxy to server", &Chain::upstream, &Chain::server},
@@ -268,7 +268,8 @@ TEST_CASE("urgent bytes are bytes among others, whichever way they go") {
   }
 }
 
-TEST_CASE("a client whose last part of the handshake is lost sends by TCP until the proxy is there") {
+TEST_CASE(
+    "a client whose last part of the handshake is lost sends by TCP until the proxy is there") {
   require_root();
   JoinLab lab;
   const Addresses& addresses = kAddresses[0];

@@ -91,7 +91,8 @@ TEST_CASE("acceleration is switched on and off while weir runs") {
   }
 }
 
-TEST_CASE("S1: killed again and again under accelerated load, weir leaks nothing and nobody hangs") {
+TEST_CASE(
+    "S1: killed again and again under accelerated load, weir leaks nothing and nobody hangs") {
   require_root();
   Shop shop;
   const auto allowed = [&](Family family) {
@@ -107,8 +108,8 @@ TEST_CASE("S1: killed again and again under accelerated load, weir leaks nothing
     return [&shop, &pod, family, target] {
       auto connection = HttpConnection::open(pod.netns(), shop.web.address(family), 80,
                                              std::chrono::milliseconds(30));
-      const auto reply = connection ? connection->request({.target = target})
-                                    : std::optional<HttpReply>{};
+      const auto reply =
+          connection ? connection->request({.target = target}) : std::optional<HttpReply>{};
       return reply && reply->status == 200;
     };
   };

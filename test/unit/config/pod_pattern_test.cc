@@ -18,8 +18,8 @@ TEST_CASE("a pattern names a pod, all of a namespace, all of a name, or all") {
 }
 
 TEST_CASE("what could be taken for a wider pattern than it is is none") {
-  for (const auto* text : {"", "/", "shop", "shop/", "/web", "shop/web*", "s*/web", "a/b/c", "**/web",
-                           "shop/we b"}) {
+  for (const auto* text :
+       {"", "/", "shop", "shop/", "/web", "shop/web*", "s*/web", "a/b/c", "**/web", "shop/we b"}) {
     CAPTURE(text);
     CHECK_FALSE(PodPattern::parse(text));
   }
