@@ -43,6 +43,8 @@ struct NamedPort {
   std::string name;
   std::uint16_t port = 0;
   std::uint8_t protocol = 0; // IPPROTO_*
+
+  friend bool operator==(const NamedPort&, const NamedPort&) = default;
 };
 
 // A set of labels that stands behind a number: pods of this node and of others. Reserved
@@ -89,6 +91,8 @@ struct CompileOptions {
   // one, `reserved:world`.
   bool ipv4 = true;
   bool ipv6 = true;
+
+  friend bool operator==(const CompileOptions&, const CompileOptions&) = default;
 };
 
 // What toServices may name. Pods are found by `selector`; without one, `backends` are outside
@@ -99,6 +103,8 @@ struct ServiceInput {
   std::map<std::string, std::string> labels;   // plain keys
   std::map<std::string, std::string> selector; // plain keys
   std::vector<IpAddress> backends;
+
+  friend bool operator==(const ServiceInput&, const ServiceInput&) = default;
 };
 
 // Outside addresses that are somebody: the API server beyond the cluster, say. They get a cell of
@@ -127,6 +133,7 @@ struct CompileResult {
   Diagnostics diagnostics;                // what could not be resolved, by policy
 };
 
+// All of it anew. compiler.h keeps what does not change.
 [[nodiscard]] CompileResult compile(const CompileInput& input, PrefixIdentities& prefixes,
                                     FqdnGroupBits& bits);
 

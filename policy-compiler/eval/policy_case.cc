@@ -277,17 +277,11 @@ struct Side {
 std::vector<const L7Rules*> tls_rules_of(const EndpointPolicy& policy, const Flow& flow) {
   std::vector<const L7Rules*> out;
   const auto& compiled = dynamic_cast<const CompiledEndpoint&>(policy);
-  const auto place = compiled.identities->find(flow.peer);
-  for (const Filter& filter : compiled.filters[static_cast<std::size_t>(flow.direction)]) {
-    const bool port =
-        filter.protocol == 0 ||
-        (filter.protocol == flow.protocol && flow.port >= filter.first && flow.port <= filter.last);
-    const bool peer = filter.anybody || (filter.fqdn_mask & flow.fqdn_groups) != 0 ||
-                      (filter.identities != nullptr && place != compiled.identities->end() &&
-                       filter.identities->test(place->second));
-    if (port && peer && filter.effect == Filter::Effect::kAllowL7 &&
-        filter.l7->protocol == L7Protocol::kTls) {
-      out.push_back(filter.l7);
+  for (const Filter& filter :
+       compiled.lowered().filters[static_cast<std::size_t>(flow.direction)]) {
+    if (filter.covers_port(flow) && filter.covers_peer(flow, compiled.identities()) &&
+        filter.effect == Filter::Effect::kAllowL7 && filter.l7->protocol == L7Protocol::kTls) {
+      out.push_back(filter.l7.get());
     }
   }
   return out;

@@ -1,7 +1,6 @@
 #include "policy-compiler/explain/explain.h"
 
 #include "policy-compiler/explain/near_miss.h"
-#include "policy-compiler/lower/endpoint.h"
 #include "policy-compiler/runtime/compiled.h"
 #include "policy-compiler/sema/resolve.h"
 
@@ -111,27 +110,9 @@ std::string names_text(const PortRule& ports) {
 } // namespace
 
 Explainer::Explainer(const CompileInput& input, const Program& program)
-    : x_input(input), x_program(program), x_universe(universe_of(input, program)),
-      x_rules(built_in_rules().size()) {
-  // In the order of Resolver::resolve(), which numbers them.
-  for (const auto& policy : input.policies) {
-    for (const Spec& spec : policy->specs) {
-      if (spec.host_policy) {
-        continue;
-      }
-      for (const Rule& rule : spec.rules) {
-        x_rules.push_back(&rule);
-      }
-    }
-  }
-}
+    : x_input(input), x_program(program), x_universe(universe_of(input, program)) {}
 
-const Rule* Explainer::rule_of(const RuleRef* ref) const {
-  const auto index = static_cast<std::size_t>(ref - x_program.rules().data());
-  return index < x_rules.size() ? x_rules[index] : nullptr;
-}
-
-ExplainedRule Explainer::describe(const RuleRef* ref) const {
+ExplainedRule Explainer::describe(const RuleRef* ref) {
   ExplainedRule out;
   out.label = ref->label;
   out.section = ref->section;
@@ -139,8 +120,8 @@ ExplainedRule Explainer::describe(const RuleRef* ref) const {
   out.name = ref->section.empty()
                  ? ref->label
                  : ref->label + " " + ref->section + " rule " + std::to_string(ref->rule_number);
-  if (const Rule* rule = rule_of(ref)) {
-    out.location = rule->location;
+  if (ref->source != nullptr) {
+    out.location = ref->source->location;
   }
   return out;
 }
@@ -175,24 +156,19 @@ std::vector<NearMiss> Explainer::near_flows(const EndpointPolicy& policy, const 
   if (compiled == nullptr) {
     return {};
   }
-  const auto table = x_universe.table();
-  const auto place = table->find(flow.peer);
   const bool ingress = flow.direction == Direction::kIngress;
-  for (const Filter& filter : compiled->filters[static_cast<std::size_t>(flow.direction)]) {
+  for (const Filter& filter :
+       compiled->lowered().filters[static_cast<std::size_t>(flow.direction)]) {
     if (filter.effect == Filter::Effect::kDeny || filter.effect == Filter::Effect::kDenyL7 ||
-        filter.rule == kRuleLocalhost) {
+        filter.rule == &built_in_rule(kRuleLocalhost)) {
       continue;
     }
-    const bool peer = filter.anybody || (filter.fqdn_mask & flow.fqdn_groups) != 0 ||
-                      (filter.identities != nullptr && place != table->end() &&
-                       filter.identities->test(place->second));
-    const bool port =
-        filter.protocol == 0 ||
-        (filter.protocol == flow.protocol && flow.port >= filter.first && flow.port <= filter.last);
+    const bool peer = filter.covers_peer(flow, compiled->identities());
+    const bool port = filter.covers_port(flow);
     if (peer == port) { // both: a deny rule decided; neither: nothing alike
       continue;
     }
-    ExplainedRule rule = describe(x_program.rules().data() + filter.rule);
+    ExplainedRule rule = describe(filter.rule);
     const std::string asked = ports_text(flow.protocol, flow.port, flow.port);
     std::string text =
         peer ? std::string(ingress ? "this client" : "this destination") + " is allowed by " +
@@ -212,7 +188,7 @@ std::vector<NearMiss> Explainer::near_requests(const FlowDecision& decision,
   std::vector<const RuleRef*> seen;
   for (const L7Rules* alternative : decision.alternatives) {
     const RuleRef* ref = alternative->rule;
-    const Rule* rule = rule_of(ref);
+    const Rule* rule = ref->source;
     if (rule == nullptr || std::find(seen.begin(), seen.end(), ref) != seen.end()) {
       continue;
     }
@@ -274,8 +250,7 @@ std::optional<Explanation> Explainer::explain(const Question& question) const {
         out.nearest = near_requests(decision, question);
       }
     }
-  } else if (decision.verdict == Verdict::kDeny &&
-             decision.rule == x_program.rules().data() + kRuleDefaultDeny) {
+  } else if (decision.verdict == Verdict::kDeny && decision.rule == &default_deny()) {
     out.nearest = near_flows(*policy, question.flow);
   }
   return out;

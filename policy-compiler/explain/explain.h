@@ -62,8 +62,7 @@ public:
   [[nodiscard]] std::optional<Explanation> explain(const Question& question) const;
 
 private:
-  [[nodiscard]] const Rule* rule_of(const RuleRef* ref) const;
-  [[nodiscard]] ExplainedRule describe(const RuleRef* ref) const;
+  [[nodiscard]] static ExplainedRule describe(const RuleRef* ref);
   [[nodiscard]] std::vector<std::string> selecting(const Question& question) const;
   [[nodiscard]] std::vector<NearMiss> near_flows(const EndpointPolicy& policy,
                                                  const Flow& flow) const;
@@ -73,7 +72,6 @@ private:
   const CompileInput& x_input;
   const Program& x_program;
   Universe x_universe;
-  std::vector<const Rule*> x_rules; // by index into the program's rule table; built-ins are null
 };
 
 } // namespace weir::policy

@@ -22,7 +22,7 @@ void lint_selectors(const std::vector<LintSpec>& specs, const CompileInput* clus
   NoPrefixes prefixes;
   std::optional<Universe> universe;
   if (cluster != nullptr) {
-    universe.emplace(*cluster, std::set<IpPrefix>{}, prefixes);
+    universe.emplace(*cluster, std::vector<IpPrefix>{}, prefixes);
   }
   const auto nobody = [&](const LabelSelector& selector) {
     return contradicts_itself(selector) || (universe && universe->select(selector).empty());

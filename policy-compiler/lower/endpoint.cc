@@ -10,14 +10,6 @@ namespace weir::policy {
 
 using Effect = Filter::Effect;
 
-std::vector<RuleRef> built_in_rules() {
-  std::vector<RuleRef> out(3);
-  out[kRuleDefaultDeny].label = "default-deny";
-  out[kRuleLocalhost].label = "allow-localhost";
-  out[kRuleDefaultAllow].label = "default-allow";
-  return out;
-}
-
 struct EndpointLowering::Peer {
   std::string key;
   bool anybody = false;
@@ -25,62 +17,87 @@ struct EndpointLowering::Peer {
   std::uint64_t fqdn_mask = 0;
 };
 
-EndpointLowering::EndpointLowering(const CompileInput& input, const Universe& universe,
-                                   const std::vector<ResolvedSpec>& specs, const FqdnNames& names,
-                                   std::shared_ptr<const std::vector<RuleRef>> rules,
-                                   FqdnGroupBits& bits, Diagnostics& diagnostics)
-    : x_input(input), x_universe(universe), x_specs(specs), x_names(names),
-      x_rules(std::move(rules)), x_bits(bits), x_diagnostics(diagnostics),
-      x_peer_ports(input, universe) {}
+struct EndpointLowering::Job {
+  const EndpointInput& endpoint;
+  const Selected& selected;
+  const Masks& masks;
+  const Context& context;
+};
 
-std::vector<std::unique_ptr<const L7Rules>> EndpointLowering::take_l7_rules() {
-  std::vector<std::unique_ptr<const L7Rules>> out;
-  out.reserve(x_l7.size());
-  for (auto& [ports, rules] : x_l7) {
-    out.push_back(std::move(rules));
-  }
-  x_l7.clear();
-  return out;
+namespace {
+
+bool named_at_egress(const Rule& rule) {
+  return rule.direction == WEIR_EGRESS &&
+         std::any_of(rule.ports.begin(), rule.ports.end(), [](const PortRule& ports) {
+           return std::any_of(ports.ports.begin(), ports.ports.end(),
+                              [](const PortMatch& match) { return !match.name.empty(); });
+         });
 }
 
-const L7Rules* EndpointLowering::l7_rules(const PortRule& ports, Action action,
-                                          std::uint32_t rule) {
-  auto& rules = x_l7[&ports];
-  if (rules == nullptr) {
-    rules = lower_l7(ports, action, x_rules->data() + rule, x_input.header_secrets);
-  }
-  return rules.get();
+} // namespace
+
+void EndpointLowering::begin(bool moved) {
+  ++x_compiles;
+  x_moved = moved;
 }
 
-const EndpointLowering::Selected& EndpointLowering::selected(IdentityId identity) {
-  const auto [found, is_new] = x_selected.try_emplace(identity);
-  if (!is_new) {
-    return found->second;
+void EndpointLowering::end() {
+  std::erase_if(x_known, [&](const auto& one) { return one.second.needed_in != x_compiles; });
+  for (auto& [identity, known] : x_known) {
+    std::erase_if(known.built, [&](const auto& one) { return one.second.needed_in != x_compiles; });
   }
-  const auto table = x_universe.table();
-  const auto place = table->find(identity);
-  if (place != table->end()) {
-    for (const ResolvedSpec& spec : x_specs) {
-      if (spec.subjects->test(place->second)) {
-        found->second.specs.push_back(&spec);
-      }
+  std::erase_if(x_l7, [](const auto& one) { return one.second.parts.expired(); });
+}
+
+std::shared_ptr<const L7Rules> EndpointLowering::l7_rules(const PortRule& ports,
+                                                          const ResolvedRule& rule,
+                                                          const SelectedSpec& spec,
+                                                          const Job& job) {
+  KnownL7& known = x_l7[&ports];
+  // Another policy's may have stood at this address.
+  if (known.rules == nullptr || known.parts.lock() != spec.rules->parts) {
+    known = {lower_l7(ports, rule.rule->action, rule.ref, job.context.input.header_secrets),
+             spec.rules->parts};
+  }
+  return known.rules;
+}
+
+EndpointLowering::Known& EndpointLowering::known(IdentityId identity, const Context& context) {
+  Known& known = x_known[identity];
+  if (known.needed_in == x_compiles) {
+    return known;
+  }
+  known.needed_in = x_compiles;
+  std::vector<SelectedSpec> specs;
+  const std::uint32_t place = context.universe.table()->at(identity);
+  for (const SpecInUse& one : context.specs) {
+    if (one.spec.subjects->test(place)) {
+      specs.push_back({one.spec.rules, one.withdrawn});
     }
   }
-  group_fqdns(found->second);
-  return found->second;
+  if (specs != known.selected.specs) {
+    known.selected = {};
+    known.selected.specs = std::move(specs);
+    group_fqdns(known.selected);
+    known.built.clear();
+  } else if (x_moved && known.selected.names_peer_ports) {
+    known.built.clear();
+  }
+  return known;
 }
 
-void EndpointLowering::group_fqdns(Selected& selected) const {
-  std::map<std::string, std::vector<const ResolvedRule*>> rules_of_name;
+void EndpointLowering::group_fqdns(Selected& selected) {
+  std::map<ResolvedName, std::vector<const ResolvedRule*>> rules_of_name;
   std::unordered_set<const ResolvedRule*> denying;
-  for (const ResolvedSpec* spec : selected.specs) {
-    for (const ResolvedRule& rule : spec->rules) {
-      for (const std::string& name : rule.fqdns) {
+  for (const SelectedSpec& spec : selected.specs) {
+    for (const ResolvedRule& rule : spec.rules->rules) {
+      for (const ResolvedName& name : rule.names) {
         rules_of_name[name].push_back(&rule);
       }
       if (rule.rule->action == Action::kDeny) {
         denying.insert(&rule);
       }
+      selected.names_peer_ports = selected.names_peer_ports || named_at_egress(*rule.rule);
     }
   }
   std::map<std::vector<const ResolvedRule*>, std::size_t> group_of_rules;
@@ -95,12 +112,12 @@ void EndpointLowering::group_fqdns(Selected& selected) const {
     }
     FqdnGroup& group = selected.groups[found->second];
     group.names.push_back(name);
-    group.content += name + '\n';
+    group.content += name.key + '\n';
   }
 }
 
 EndpointLowering::Masks EndpointLowering::allot(const EndpointInput& endpoint,
-                                                const Selected& selected) {
+                                                const Selected& selected, const Context& context) {
   Masks masks(selected.groups.size());
   // Denials first: what gets no bit allows nothing, but would have to deny everybody.
   for (const bool denies : {true, false}) {
@@ -108,103 +125,105 @@ EndpointLowering::Masks EndpointLowering::allot(const EndpointInput& endpoint,
       if (selected.groups[i].denies != denies) {
         continue;
       }
-      if (const auto bit = x_bits.bit_of(endpoint.id, selected.groups[i].content);
+      if (const auto bit = context.bits.bit_of(endpoint.id, selected.groups[i].content);
           bit && *bit < 64) {
         masks[i] = std::uint64_t{1} << *bit;
         continue;
       }
-      x_diagnostics.push_back({Severity::kWarning,
-                               {},
-                               "more than 64 groups of toFQDNs for " + endpoint.endpoint_namespace +
-                                   '/' + endpoint.name + ": `" + selected.groups[i].names.front() +
-                                   "` and what goes with it " +
-                                   (denies ? "denies everybody" : "allows nobody"),
-                               "put names that open the same ports into one rule",
-                               "fqdn-groups"});
+      context.diagnostics.push_back(
+          {Severity::kWarning,
+           {},
+           "more than 64 groups of toFQDNs for " + endpoint.endpoint_namespace + '/' +
+               endpoint.name + ": `" + selected.groups[i].names.front().key +
+               "` and what goes with it " + (denies ? "denies everybody" : "allows nobody"),
+           "put names that open the same ports into one rule",
+           "fqdn-groups"});
     }
   }
   return masks;
 }
 
-std::shared_ptr<const CompiledEndpoint> EndpointLowering::lower(const EndpointInput& endpoint) {
-  const Selected& chosen = selected(endpoint.identity);
-  const Masks masks = allot(endpoint, chosen);
-  std::string key = std::to_string(endpoint.identity);
+std::shared_ptr<const LoweredEndpoint> EndpointLowering::lower(const EndpointInput& endpoint,
+                                                               const Context& context) {
+  Known& chosen = known(endpoint.identity, context);
+  const Masks masks = allot(endpoint, chosen.selected, context);
+  std::string key;
   for (const NamedPort& port : endpoint.named_ports) {
     key += ' ' + port.name + '=' + std::to_string(port.port) + '/' + std::to_string(port.protocol);
   }
   for (const std::uint64_t mask : masks) {
     key += ' ' + std::to_string(mask);
   }
-  auto& built = x_built[key];
-  if (built == nullptr) {
-    built = build(endpoint, chosen, masks);
+  Built& built = chosen.built[key];
+  built.needed_in = x_compiles;
+  if (built.endpoint == nullptr) {
+    built.endpoint = build({endpoint, chosen.selected, masks, context});
   }
-  return built;
+  return built.endpoint;
 }
 
-std::shared_ptr<const CompiledEndpoint> EndpointLowering::build(const EndpointInput& endpoint,
-                                                                const Selected& selected,
-                                                                const Masks& masks) {
-  auto out = std::make_shared<CompiledEndpoint>();
-  out->identities = x_universe.table();
-  out->rules = x_rules;
+std::shared_ptr<const LoweredEndpoint> EndpointLowering::build(const Job& job) {
+  auto out = std::make_shared<LoweredEndpoint>();
   for (const std::uint8_t direction : {WEIR_INGRESS, WEIR_EGRESS}) {
-    lower_direction(direction, endpoint, selected, masks, *out);
+    lower_direction(direction, job, *out);
   }
-  for (std::size_t i = 0; i < masks.size(); ++i) {
-    for (const std::string& key : selected.groups[i].names) {
-      const NamePattern& name = x_names.at(key);
+  for (std::size_t i = 0; i < job.masks.size(); ++i) {
+    for (const ResolvedName& one : job.selected.groups[i].names) {
+      const NamePattern& name = *one.pattern;
       const bool literal = !name.match_name.empty();
       NameMatcher matcher = literal ? NameMatcher::literal(name.match_name)
                                     : NameMatcher::pattern(name.match_pattern);
       if (matcher.is_literal()) {
-        out->fqdn_names[matcher.name()] |= masks[i];
+        out->fqdn_names[matcher.name()] |= job.masks[i];
       } else {
-        out->fqdn_patterns.push_back({std::move(matcher), masks[i]});
+        out->fqdn_patterns.push_back({std::move(matcher), job.masks[i]});
       }
     }
   }
-  out->kernel_rows = lower_rows(*out, x_universe);
-  if (std::any_of(selected.specs.begin(), selected.specs.end(),
-                  [](const ResolvedSpec* spec) { return spec->policy->audit; })) {
-    add_unaudited(endpoint, selected, masks, *out);
+  for (const SelectedSpec& spec : job.selected.specs) {
+    out->holds.push_back(spec.rules->parts);
+  }
+  out->kernel_rows = lower_rows(*out, job.context.universe);
+  if (std::any_of(job.selected.specs.begin(), job.selected.specs.end(),
+                  [](const SelectedSpec& spec) { return spec.rules->parts->policy->audit; })) {
+    add_unaudited(job, *out);
   }
   return out;
 }
 
-// The names and their groups are the same with and without.
-void EndpointLowering::add_unaudited(const EndpointInput& endpoint, const Selected& selected,
-                                     const Masks& masks, CompiledEndpoint& out) {
-  Selected rest = selected;
-  std::erase_if(rest.specs, [](const ResolvedSpec* spec) { return spec->policy->audit; });
-  auto without = std::make_shared<CompiledEndpoint>();
-  without->identities = out.identities;
-  without->rules = out.rules;
+// The names and their groups are the same with and without. What the rules live in is held by the
+// endpoint itself.
+void EndpointLowering::add_unaudited(const Job& job, LoweredEndpoint& out) {
+  Selected rest = job.selected;
+  std::erase_if(rest.specs,
+                [](const SelectedSpec& spec) { return spec.rules->parts->policy->audit; });
+  const Job without_audited{job.endpoint, rest, job.masks, job.context};
+  auto without = std::make_shared<LoweredEndpoint>();
   for (const std::uint8_t direction : {WEIR_INGRESS, WEIR_EGRESS}) {
-    lower_direction(direction, endpoint, rest, masks, *without);
+    lower_direction(direction, without_audited, *without);
   }
-  const auto rows = lower_unaudited_rows(*without, x_universe);
+  const auto rows = lower_unaudited_rows(*without, job.context.universe);
   out.kernel_rows.insert(out.kernel_rows.end(), rows.begin(), rows.end());
   out.unaudited = std::move(without);
 }
 
-void EndpointLowering::lower_direction(std::uint8_t direction, const EndpointInput& endpoint,
-                                       const Selected& selected, const Masks& masks,
-                                       CompiledEndpoint& out) {
-  const EnforcementMode mode = x_input.options.mode;
-  if (mode == EnforcementMode::kNever) {
+void EndpointLowering::lower_direction(std::uint8_t direction, const Job& job,
+                                       LoweredEndpoint& out) {
+  const CompileOptions& options = job.context.input.options;
+  const Universe& universe = job.context.universe;
+  if (options.mode == EnforcementMode::kNever) {
     return;
   }
   // A pod without labels yet is enforced whatever the mode says.
-  const bool always = mode == EnforcementMode::kAlways || endpoint.identity == WEIR_IDENTITY_INIT;
+  const bool always =
+      options.mode == EnforcementMode::kAlways || job.endpoint.identity == WEIR_IDENTITY_INIT;
   bool some_policy = false;
   bool default_deny = always;
   bool each_peer = false; // server names: it matters by which selector a peer is meant
-  for (const ResolvedSpec* spec : selected.specs) {
-    some_policy = some_policy || spec->spec->has[direction];
-    default_deny = default_deny || spec->spec->default_deny[direction];
-    for (const ResolvedRule& rule : spec->rules) {
+  for (const SelectedSpec& spec : job.selected.specs) {
+    some_policy = some_policy || spec.rules->spec->has[direction];
+    default_deny = default_deny || spec.rules->spec->default_deny[direction];
+    for (const ResolvedRule& rule : spec.rules->rules) {
       each_peer =
           each_peer || std::any_of(rule.rule->ports.begin(), rule.rule->ports.end(),
                                    [](const PortRule& ports) { return ports.l7 == L7Kind::kTls; });
@@ -217,14 +236,13 @@ void EndpointLowering::lower_direction(std::uint8_t direction, const EndpointInp
 
   std::vector<Filter>& filters = out.filters[direction];
   std::vector<std::string> keys;
-  for (const ResolvedSpec* spec : selected.specs) {
-    for (const ResolvedRule& rule : spec->rules) {
+  for (const SelectedSpec& spec : job.selected.specs) {
+    for (const ResolvedRule& rule : spec.rules->rules) {
       if (rule.rule->direction != direction ||
-          (spec->withdrawn && rule.rule->action == Action::kAllow)) {
+          (spec.withdrawn && rule.rule->action == Action::kAllow)) {
         continue;
       }
-      lower_rule(rule, endpoint.named_ports, each_peer, selected, masks, !default_deny, filters,
-                 keys);
+      lower_rule(rule, spec, each_peer, !default_deny, job, filters, keys);
     }
   }
   if (each_peer) {
@@ -248,26 +266,25 @@ void EndpointLowering::lower_direction(std::uint8_t direction, const EndpointInp
     filters.resize(kept);
   }
 
-  if (direction == WEIR_INGRESS && x_input.options.allow_localhost) {
+  if (direction == WEIR_INGRESS && options.allow_localhost) {
     Filter localhost;
-    localhost.rule = kRuleLocalhost;
-    auto host = std::make_shared<IdentitySet>(x_universe.nobody());
-    host->set(x_universe.table()->at(WEIR_IDENTITY_HOST));
+    localhost.rule = &built_in_rule(kRuleLocalhost);
+    auto host = std::make_shared<IdentitySet>(universe.nobody());
+    host->set(universe.table()->at(WEIR_IDENTITY_HOST));
     localhost.identities = std::move(host);
     filters.push_back(std::move(localhost));
   }
   if (!default_deny) {
     Filter everybody;
-    everybody.rule = kRuleDefaultAllow;
+    everybody.rule = &built_in_rule(kRuleDefaultAllow);
     everybody.anybody = true;
     filters.push_back(std::move(everybody));
   }
 }
 
 std::vector<EndpointLowering::Peer> EndpointLowering::peers_of(const ResolvedRule& rule,
-                                                               bool each_peer,
-                                                               const Selected& selected,
-                                                               const Masks& masks) const {
+                                                               bool each_peer, const Job& job) {
+  const Selected& selected = job.selected;
   std::vector<Peer> out;
   if (each_peer) {
     for (const ResolvedPeer& peer : rule.peers) {
@@ -280,8 +297,8 @@ std::vector<EndpointLowering::Peer> EndpointLowering::peers_of(const ResolvedRul
   if (const auto groups = selected.groups_of_rule.find(&rule);
       groups != selected.groups_of_rule.end()) {
     for (const std::size_t group : groups->second) {
-      if (masks[group] != 0) {
-        out.push_back({"fqdn " + selected.groups[group].content, false, nullptr, masks[group]});
+      if (const std::uint64_t mask = job.masks[group]; mask != 0) {
+        out.push_back({"fqdn " + selected.groups[group].content, false, nullptr, mask});
       } else if (denies) {
         out.push_back({"any", true, nullptr, 0});
       }
@@ -290,19 +307,19 @@ std::vector<EndpointLowering::Peer> EndpointLowering::peers_of(const ResolvedRul
   return out;
 }
 
-void EndpointLowering::lower_rule(const ResolvedRule& rule, const std::vector<NamedPort>& own_ports,
-                                  bool each_peer, const Selected& selected, const Masks& masks,
-                                  bool pass_all, std::vector<Filter>& out,
-                                  std::vector<std::string>& keys) {
+void EndpointLowering::lower_rule(const ResolvedRule& rule, const SelectedSpec& spec,
+                                  bool each_peer, bool pass_all, const Job& job,
+                                  std::vector<Filter>& out, std::vector<std::string>& keys) {
   const bool denies = rule.rule->action == Action::kDeny;
   if (rule.rule->action == Action::kPass || (rule.rule->unprovable && !denies)) {
     return;
   }
-  const std::vector<Peer> peers = peers_of(rule, each_peer, selected, masks);
+  const std::vector<Peer> peers = peers_of(rule, each_peer, job);
   if (peers.empty()) {
     return;
   }
-  for (const PortFilter& ports : lower_ports(*rule.rule, own_ports, x_peer_ports)) {
+  for (const PortFilter& ports :
+       lower_ports(*rule.rule, job.endpoint.named_ports, job.context.peer_ports)) {
     const bool unsupported = ports.rule != nullptr && !ports.rule->unsupported.empty();
     if (unsupported && !denies) {
       continue;
@@ -310,7 +327,7 @@ void EndpointLowering::lower_rule(const ResolvedRule& rule, const std::vector<Na
     const bool has_l7 = ports.rule != nullptr && ports.rule->l7 != L7Kind::kNone && !unsupported;
     for (const Peer& peer : peers) {
       Filter filter;
-      filter.rule = rule.index;
+      filter.rule = rule.ref;
       filter.protocol = ports.protocol;
       filter.first = ports.first;
       filter.last = ports.last;
@@ -332,7 +349,7 @@ void EndpointLowering::lower_rule(const ResolvedRule& rule, const std::vector<Na
       }
       if (has_l7) {
         filter.effect = denies ? Effect::kDenyL7 : Effect::kAllowL7;
-        filter.l7 = l7_rules(*ports.rule, rule.rule->action, rule.index);
+        filter.l7 = l7_rules(*ports.rule, rule, spec, job);
       } else {
         filter.effect = denies ? Effect::kDeny : Effect::kAllow;
       }

@@ -1,10 +1,10 @@
 #include "policy-compiler/lower/l4.h"
 
-#include "policy-compiler/lower/endpoint.h"
 #include "policy-compiler/lower/ports.h"
 
 #include <algorithm>
 #include <bit>
+#include <tuple>
 #include <unordered_map>
 
 namespace weir::policy {
@@ -85,7 +85,7 @@ std::uint8_t verdict_of(int rank) {
 Joined statement_of(const Filter& filter) {
   Joined out;
   out.rank = rank_of(filter.effect);
-  out.rule = filter.rule;
+  out.rule = filter.rule->number;
   if (filter.fqdn_mask != 0) {
     std::uint64_t& mask = out.rank == 2   ? out.fqdn_deny
                           : out.rank == 1 ? out.fqdn_redirect
@@ -201,6 +201,10 @@ std::vector<std::pair<Block, Joined>> sorted_beside(const Rows& rows, const Rows
   return out;
 }
 
+auto order_of(const weir_policy_key& key) {
+  return std::tuple(key.identity, key.prefix_length, key.protocol, key.port_be);
+}
+
 using Indices = std::vector<std::uint32_t>;
 
 struct IndicesHash {
@@ -215,6 +219,7 @@ struct IndicesHash {
 
 void lower_direction(std::uint8_t direction, const std::vector<Filter>& filters,
                      const Universe& universe, std::vector<Row>& out) {
+  const std::size_t begin = out.size();
   Rows everybody;
   Rows learned;
   std::vector<Indices> of_place(universe.size());
@@ -250,6 +255,9 @@ void lower_direction(std::uint8_t direction, const std::vector<Filter>& filters,
     }
     emit(direction, universe.id_of(place), found->second, out);
   }
+  // Places are in the order in which identities came, which is not the same in every process.
+  std::sort(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(),
+            [](const Row& a, const Row& b) { return order_of(a.key) < order_of(b.key); });
 }
 
 // Where nothing is enforced, everything passes.
@@ -265,7 +273,7 @@ Row pass_all(std::uint8_t direction) {
 
 } // namespace
 
-std::vector<EndpointPolicy::Row> lower_unaudited_rows(const CompiledEndpoint& endpoint,
+std::vector<EndpointPolicy::Row> lower_unaudited_rows(const LoweredEndpoint& endpoint,
                                                       const Universe& universe) {
   std::vector<Row> out = lower_rows(endpoint, universe);
   for (Row& row : out) {
@@ -279,7 +287,7 @@ std::vector<EndpointPolicy::Row> lower_unaudited_rows(const CompiledEndpoint& en
   return out;
 }
 
-std::vector<EndpointPolicy::Row> lower_rows(const CompiledEndpoint& endpoint,
+std::vector<EndpointPolicy::Row> lower_rows(const LoweredEndpoint& endpoint,
                                             const Universe& universe) {
   std::vector<Row> out;
   for (const std::uint8_t direction : {WEIR_INGRESS, WEIR_EGRESS}) {

@@ -10,13 +10,13 @@
 
 namespace weir::policy {
 
-// Of the directions that are enforced, sorted by direction and identity.
-[[nodiscard]] std::vector<EndpointPolicy::Row> lower_rows(const CompiledEndpoint& endpoint,
+// Of the directions that are enforced, sorted by direction, identity and place.
+[[nodiscard]] std::vector<EndpointPolicy::Row> lower_rows(const LoweredEndpoint& endpoint,
                                                           const Universe& universe);
 
 // The same for the lookup that audit mode adds, from the policies that are enforced alone: complete
 // for both directions.
-[[nodiscard]] std::vector<EndpointPolicy::Row>
-lower_unaudited_rows(const CompiledEndpoint& endpoint, const Universe& universe);
+[[nodiscard]] std::vector<EndpointPolicy::Row> lower_unaudited_rows(const LoweredEndpoint& endpoint,
+                                                                    const Universe& universe);
 
 } // namespace weir::policy

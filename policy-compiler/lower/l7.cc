@@ -90,9 +90,9 @@ void add_server_names(const PortRule& ports, L7Rules& out) {
 
 } // namespace
 
-std::unique_ptr<const L7Rules> lower_l7(const PortRule& ports, Action action, const RuleRef* rule,
+std::shared_ptr<const L7Rules> lower_l7(const PortRule& ports, Action action, const RuleRef* rule,
                                         const Secrets& secrets) {
-  auto out = std::make_unique<L7Rules>();
+  auto out = std::make_shared<L7Rules>();
   out->rule = rule;
   switch (ports.l7) {
   case L7Kind::kHttp: {

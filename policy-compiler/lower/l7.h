@@ -12,7 +12,7 @@ namespace weir::policy {
 
 // `rule` outlives the result. What cannot be compiled matches nothing in an allow rule and
 // everything in a deny rule. `secrets`: CompileInput::header_secrets.
-[[nodiscard]] std::unique_ptr<const L7Rules>
+[[nodiscard]] std::shared_ptr<const L7Rules>
 lower_l7(const PortRule& ports, Action action, const RuleRef* rule,
          const std::map<std::string, std::string>& secrets);
 

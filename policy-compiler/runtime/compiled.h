@@ -45,6 +45,9 @@ private:
   std::vector<std::uint64_t> x_words;
 };
 
+// Identity number → place in IdentitySets. Shared by all endpoints of a program.
+using IdentityTable = std::unordered_map<IdentityId, std::uint32_t>;
+
 // Whom and which ports one part of a rule is about, and what it says of them.
 struct Filter {
   enum class Effect : std::uint8_t {
@@ -61,27 +64,23 @@ struct Filter {
   bool exact_port = false;
   // Nothing denies by default in this direction: L7 rules look, and let everything pass.
   bool lets_all_pass = false;
-  std::uint32_t rule = 0; // index into Program::rules()
-  const L7Rules* l7 = nullptr;
+  const RuleRef* rule = nullptr; // never null once made
+  std::shared_ptr<const L7Rules> l7;
   // The peer: everybody, a set of identities, or a group of learned addresses.
   bool anybody = false;
   std::shared_ptr<const IdentitySet> identities;
   std::uint64_t fqdn_mask = 0;
+
+  [[nodiscard]] bool covers_port(const Flow& flow) const {
+    return protocol == 0 || (protocol == flow.protocol && flow.port >= first && flow.port <= last);
+  }
+  // `table`: the places that `identities` speaks of.
+  [[nodiscard]] bool covers_peer(const Flow& flow, const IdentityTable& table) const;
 };
 
-// Identity number → place in IdentitySets. Shared by all endpoints of a program.
-using IdentityTable = std::unordered_map<IdentityId, std::uint32_t>;
-
-class CompiledEndpoint final : public EndpointPolicy {
-public:
-  [[nodiscard]] bool enforced(Direction direction) const override {
-    return is_enforced[static_cast<std::size_t>(direction)];
-  }
-  [[nodiscard]] bool audited() const override { return unaudited != nullptr; }
-  [[nodiscard]] FlowDecision decide(const Flow& flow) const override;
-  [[nodiscard]] std::uint64_t fqdn_groups(const DnsName& name) const override;
-  [[nodiscard]] std::span<const Row> rows() const override { return kernel_rows; }
-
+// What policy comes to for an endpoint, and for all that are judged alike. One object serves every
+// Program from the first that it was made for to the first in which something of it is different.
+struct LoweredEndpoint {
   struct FqdnPattern {
     NameMatcher matcher;
     std::uint64_t mask;
@@ -91,15 +90,41 @@ public:
   std::vector<Filter> filters[2]; // by direction, in the order of their rules
   std::unordered_map<DnsName, std::uint64_t> fqdn_names;
   std::vector<FqdnPattern> fqdn_patterns;
-  std::vector<Row> kernel_rows;
-  std::shared_ptr<const IdentityTable> identities;
-  std::shared_ptr<const std::vector<RuleRef>> rules;
+  std::vector<EndpointPolicy::Row> kernel_rows;
   // The same endpoint by the policies that are enforced alone; null when all of them are.
-  std::shared_ptr<const CompiledEndpoint> unaudited;
+  std::shared_ptr<const LoweredEndpoint> unaudited;
+  std::vector<std::shared_ptr<const void>> holds; // what the filters' rules live in
+
+  // `identities`: the places that the filters' sets speak of.
+  [[nodiscard]] FlowDecision decide(const Flow& flow, const IdentityTable& identities) const;
 
 private:
   // By all policies, whether enforced or audited.
-  [[nodiscard]] FlowDecision decide_by_all(const Flow& flow) const;
+  [[nodiscard]] FlowDecision decide_by_all(const Flow& flow, const IdentityTable& identities) const;
+};
+
+class CompiledEndpoint final : public EndpointPolicy {
+public:
+  CompiledEndpoint(std::shared_ptr<const LoweredEndpoint> lowered,
+                   std::shared_ptr<const IdentityTable> identities)
+      : x_lowered(std::move(lowered)), x_identities(std::move(identities)) {}
+
+  [[nodiscard]] bool enforced(Direction direction) const override {
+    return x_lowered->is_enforced[static_cast<std::size_t>(direction)];
+  }
+  [[nodiscard]] bool audited() const override { return x_lowered->unaudited != nullptr; }
+  [[nodiscard]] FlowDecision decide(const Flow& flow) const override {
+    return x_lowered->decide(flow, *x_identities);
+  }
+  [[nodiscard]] std::uint64_t fqdn_groups(const DnsName& name) const override;
+  [[nodiscard]] std::span<const Row> rows() const override { return x_lowered->kernel_rows; }
+
+  [[nodiscard]] const LoweredEndpoint& lowered() const { return *x_lowered; }
+  [[nodiscard]] const IdentityTable& identities() const { return *x_identities; }
+
+private:
+  std::shared_ptr<const LoweredEndpoint> x_lowered;
+  std::shared_ptr<const IdentityTable> x_identities;
 };
 
 class CompiledProgram final : public Program {
@@ -107,16 +132,25 @@ public:
   [[nodiscard]] std::uint64_t revision() const override { return number; }
   [[nodiscard]] const EndpointPolicy* find(EndpointId endpoint) const override {
     const auto found = endpoints.find(endpoint);
-    return found == endpoints.end() ? nullptr : found->second.get();
+    return found == endpoints.end() ? nullptr : &found->second;
   }
   [[nodiscard]] std::span<const Prefix> prefixes() const override { return named_prefixes; }
-  [[nodiscard]] std::span<const RuleRef> rules() const override { return *rule_table; }
+  [[nodiscard]] const RuleRef* rule(std::uint32_t wanted) const override {
+    return wanted < rules.size() ? rules[wanted] : nullptr;
+  }
 
   std::uint64_t number = 0;
-  std::unordered_map<EndpointId, std::shared_ptr<const CompiledEndpoint>> endpoints;
+  std::unordered_map<EndpointId, CompiledEndpoint> endpoints;
   std::vector<Prefix> named_prefixes;
-  std::shared_ptr<const std::vector<RuleRef>> rule_table;
-  std::vector<std::unique_ptr<const L7Rules>> l7_rules;
+  std::vector<const RuleRef*> rules;              // by number; null where none has it
+  std::vector<std::shared_ptr<const void>> holds; // what they live in
 };
+
+// Rules that no policy wrote, by number.
+inline constexpr std::uint32_t kRuleDefaultDeny = 0;
+inline constexpr std::uint32_t kRuleLocalhost = 1;
+inline constexpr std::uint32_t kRuleDefaultAllow = 2;
+inline constexpr std::uint32_t kBuiltInRules = 3;
+[[nodiscard]] const RuleRef& built_in_rule(std::uint32_t number);
 
 } // namespace weir::policy

@@ -86,6 +86,21 @@ L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::string_view
 
 } // namespace
 
+const RuleRef& built_in_rule(std::uint32_t number) {
+  static const std::array<RuleRef, kBuiltInRules> kRules = [] {
+    std::array<RuleRef, kBuiltInRules> rules;
+    const char* const labels[] = {"default-deny", "allow-localhost", "default-allow"};
+    for (std::uint32_t i = 0; i < kBuiltInRules; ++i) {
+      rules[i].label = labels[i];
+      rules[i].number = i;
+    }
+    return rules;
+  }();
+  return kRules.at(number);
+}
+
+const RuleRef& default_deny() { return built_in_rule(kRuleDefaultDeny); }
+
 IdentitySet& IdentitySet::operator|=(const IdentitySet& other) {
   for (std::size_t i = 0; i < x_words.size(); ++i) {
     x_words[i] |= other.x_words[i];
@@ -119,12 +134,23 @@ bool L7Rules::names_server(std::optional<std::string_view> name) const {
          });
 }
 
-FlowDecision CompiledEndpoint::decide(const Flow& flow) const {
-  FlowDecision all = decide_by_all(flow);
+bool Filter::covers_peer(const Flow& flow, const IdentityTable& table) const {
+  if (anybody || (fqdn_mask & flow.fqdn_groups) != 0) {
+    return true;
+  }
+  if (identities == nullptr) {
+    return false;
+  }
+  const auto known = table.find(flow.peer);
+  return known != table.end() && identities->test(known->second);
+}
+
+FlowDecision LoweredEndpoint::decide(const Flow& flow, const IdentityTable& identities) const {
+  FlowDecision all = decide_by_all(flow, identities);
   if (unaudited == nullptr || all.verdict == Verdict::kAllow) {
     return all;
   }
-  FlowDecision enforced = unaudited->decide(flow);
+  FlowDecision enforced = unaudited->decide(flow, identities);
   if (all.verdict == Verdict::kRedirect) {
     if (enforced.verdict != Verdict::kDeny) {
       all.unaudited = std::make_shared<const FlowDecision>(std::move(enforced));
@@ -137,26 +163,18 @@ FlowDecision CompiledEndpoint::decide(const Flow& flow) const {
   return enforced;
 }
 
-FlowDecision CompiledEndpoint::decide_by_all(const Flow& flow) const {
+FlowDecision LoweredEndpoint::decide_by_all(const Flow& flow,
+                                            const IdentityTable& identities) const {
   const auto direction = static_cast<std::size_t>(flow.direction);
   FlowDecision out;
-  out.rule = rules->data(); // the default deny
+  out.rule = &default_deny();
   if (!is_enforced[direction]) {
     out.verdict = Verdict::kAllow;
     return out;
   }
-  const auto known = identities->find(flow.peer);
-  const bool is_known = known != identities->end();
   Matches matches;
   for (const Filter& filter : filters[direction]) {
-    if (filter.protocol != 0 &&
-        (filter.protocol != flow.protocol || flow.port < filter.first || flow.port > filter.last)) {
-      continue;
-    }
-    const bool concerns =
-        filter.anybody || (filter.fqdn_mask & flow.fqdn_groups) != 0 ||
-        (filter.identities != nullptr && is_known && filter.identities->test(known->second));
-    if (!concerns) {
+    if (!filter.covers_port(flow) || !filter.covers_peer(flow, identities)) {
       continue;
     }
     switch (filter.effect) {
@@ -181,13 +199,13 @@ FlowDecision CompiledEndpoint::decide_by_all(const Flow& flow) const {
   }
 
   if (matches.deny != nullptr) {
-    out.rule = rules->data() + matches.deny->rule;
+    out.rule = matches.deny->rule;
     return out;
   }
   if (matches.l7.empty()) {
     if (matches.plain != nullptr) {
       out.verdict = Verdict::kAllow;
-      out.rule = rules->data() + matches.plain->rule;
+      out.rule = matches.plain->rule;
     }
     return out;
   }
@@ -201,7 +219,7 @@ FlowDecision CompiledEndpoint::decide_by_all(const Flow& flow) const {
   }
   out.verdict = Verdict::kRedirect;
   out.protocol = deciding->l7->protocol;
-  out.rule = rules->data() + deciding->rule;
+  out.rule = deciding->rule;
   // The DNS proxy knows nothing but the rules of its own port.
   out.any = matches.lets_all_pass ||
             (out.protocol == L7Protocol::kDns ? matches.exact_plain : matches.plain != nullptr);
@@ -209,13 +227,13 @@ FlowDecision CompiledEndpoint::decide_by_all(const Flow& flow) const {
   for (const Filter* filter : matches.l7) {
     if (filter->effect == Effect::kAllowL7) {
       if (filter->l7->protocol == out.protocol) {
-        out.alternatives.push_back(filter->l7);
+        out.alternatives.push_back(filter->l7.get());
       }
     } else if (filter->l7->protocol == out.protocol) {
-      out.denials.push_back(filter->l7);
+      out.denials.push_back(filter->l7.get());
     } else {
       unjudged_denial = true;
-      out.rule = rules->data() + filter->rule;
+      out.rule = filter->rule;
     }
   }
   if (unjudged_denial) { // a denial that this proxy cannot judge refuses everything
@@ -227,10 +245,11 @@ FlowDecision CompiledEndpoint::decide_by_all(const Flow& flow) const {
 
 std::uint64_t CompiledEndpoint::fqdn_groups(const DnsName& name) const {
   std::uint64_t groups = 0;
-  if (const auto found = fqdn_names.find(name); found != fqdn_names.end()) {
+  const auto& names = x_lowered->fqdn_names;
+  if (const auto found = names.find(name); found != names.end()) {
     groups = found->second;
   }
-  for (const FqdnPattern& pattern : fqdn_patterns) {
+  for (const LoweredEndpoint::FqdnPattern& pattern : x_lowered->fqdn_patterns) {
     if ((pattern.mask & ~groups) != 0 && pattern.matcher.matches(name)) {
       groups |= pattern.mask;
     }

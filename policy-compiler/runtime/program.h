@@ -34,8 +34,9 @@ enum class Verdict : std::uint8_t {
 // Which protocol the proxy has to speak on a redirected flow.
 enum class L7Protocol : std::uint8_t { kNone, kHttp, kDns, kTls };
 
-// A rule as people know it. Index in Program::rules() is the `rule` of ABI entries and events;
-// index 0 is the default deny, with all texts empty.
+struct Rule; // model/policy.h
+
+// A rule as people know it.
 struct RuleRef {
   std::string kind;             // "CiliumNetworkPolicy"
   std::string policy_namespace; // empty for cluster-wide kinds
@@ -46,7 +47,14 @@ struct RuleRef {
   // "shop/api", a cluster-wide policy is "/name"; the default deny is "default-deny". The text of
   // x-weir-denied-by and of `denied_by` in logs.
   std::string label;
+  // The `rule` of ABI entries and events: what Program::rule() is asked for. 0 is the default deny.
+  std::uint32_t number = 0;
+  // What was written; for tools. Null: no policy did. Lives as long as the Program.
+  const Rule* source = nullptr;
 };
+
+// Where no rule allows; the same in every Program.
+[[nodiscard]] const RuleRef& default_deny();
 
 // One flow as policy sees it.
 struct Flow {
@@ -113,11 +121,8 @@ public:
   // Bits of the endpoint's FQDN groups that have a selector matching the name.
   [[nodiscard]] virtual std::uint64_t fqdn_groups(const DnsName& name) const = 0;
 
-  // The same decisions for the kernel. Same order for the same policy.
-  struct Row {
-    weir_policy_key key;
-    weir_policy_entry entry;
-  };
+  // The same decisions for the kernel, sorted by key.
+  using Row = weir_policy_row;
   [[nodiscard]] virtual std::span<const Row> rows() const = 0;
 };
 
@@ -141,7 +146,9 @@ public:
     IdentityId identity;
   };
   [[nodiscard]] virtual std::span<const Prefix> prefixes() const = 0;
-  [[nodiscard]] virtual std::span<const RuleRef> rules() const = 0;
+  // Null when no rule of this Program has the number. A rule keeps its number from one Program to
+  // the next (compiler.h).
+  [[nodiscard]] virtual const RuleRef* rule(std::uint32_t number) const = 0;
 };
 
 } // namespace weir::policy

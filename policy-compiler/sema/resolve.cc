@@ -1,5 +1,7 @@
 #include "policy-compiler/sema/resolve.h"
 
+#include "policy-compiler/sema/conflicts.h"
+
 #include <algorithm>
 #include <cctype>
 
@@ -63,49 +65,127 @@ std::vector<const Policy*> groups_of(const CompileInput& input, const CidrGroupP
   return out;
 }
 
+template <typename Asks>
+bool any_peers(const Policy& policy, Asks&& asks) {
+  return std::any_of(policy.specs.begin(), policy.specs.end(), [&](const Spec& spec) {
+    return std::any_of(spec.rules.begin(), spec.rules.end(),
+                       [&](const Rule& rule) { return asks(rule.peers); });
+  });
+}
+
+std::vector<std::pair<std::string, L7Kind>> judged_ports(const SpecRules& rules) {
+  std::vector<std::pair<std::string, L7Kind>> out;
+  for_each_judged_port(rules, [&](const ResolvedRule&, std::string port, L7Kind kind) {
+    out.emplace_back(std::move(port), kind);
+  });
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+bool same_set(const std::shared_ptr<const IdentitySet>& a,
+              const std::shared_ptr<const IdentitySet>& b) {
+  return a == b || (a != nullptr && b != nullptr && *a == *b);
+}
+
+bool same_peer(const ResolvedPeer& a, const ResolvedPeer& b) {
+  return a.key == b.key && a.anybody == b.anybody && same_set(a.identities, b.identities);
+}
+
+// Of the same policy, resolved twice: `all_peers` and `nobody` follow from the peers, the rest from
+// the policy.
+bool same_rules(const SpecRules& a, const SpecRules& b) {
+  return a.parts == b.parts && a.spec == b.spec &&
+         std::equal(a.rules.begin(), a.rules.end(), b.rules.begin(), b.rules.end(),
+                    [](const ResolvedRule& one, const ResolvedRule& other) {
+                      return std::equal(one.peers.begin(), one.peers.end(), other.peers.begin(),
+                                        other.peers.end(), same_peer);
+                    });
+}
+
 std::string label_of(const Policy& policy) { return policy.policy_namespace + '/' + policy.name; }
 
 } // namespace
 
-std::set<IpPrefix> named_prefixes(const CompileInput& input) {
-  std::set<IpPrefix> out;
-  for (const auto& policy : input.policies) {
-    if (policy->cidr_group) {
-      out.insert(policy->cidr_group->prefixes.begin(), policy->cidr_group->prefixes.end());
+std::shared_ptr<const PolicyParts> parts_of(std::shared_ptr<const Policy> policy,
+                                            const std::vector<std::uint32_t>& numbers) {
+  auto out = std::make_shared<PolicyParts>();
+  auto number = numbers.begin();
+  for (const Spec& spec : policy->specs) {
+    auto& rules = out->rules.emplace_back();
+    for (const Rule& rule : spec.rules) {
+      rules.push_back({policy->kind, policy->policy_namespace, policy->name, policy->location.file,
+                       rule.number, rule.section, label_of(*policy), *number++, &rule});
     }
-    for (const Spec& spec : policy->specs) {
-      for (const Rule& rule : spec.rules) {
-        for (const CidrPeer& peer : rule.peers.cidrs) {
-          out.insert(peer.prefix);
-          out.insert(peer.except.begin(), peer.except.end());
-        }
-        for (const CidrGroupPeer& peer : rule.peers.cidr_groups) {
-          out.insert(peer.except.begin(), peer.except.end());
-        }
-        for (const ServicePeer& peer : rule.peers.services) {
-          for (const ServiceInput& service : input.services) {
-            if (selects(peer, service)) {
-              for (const IpAddress& address : service.backends) {
-                out.insert(IpPrefix::host(address));
-              }
+  }
+  out->policy = std::move(policy);
+  return out;
+}
+
+void add_named_prefixes(const Policy& policy, const std::vector<ServiceInput>& services,
+                        std::vector<IpPrefix>& out) {
+  const auto add = [&out](const std::vector<IpPrefix>& prefixes) {
+    out.insert(out.end(), prefixes.begin(), prefixes.end());
+  };
+  if (policy.cidr_group) {
+    add(policy.cidr_group->prefixes);
+  }
+  for (const Spec& spec : policy.specs) {
+    for (const Rule& rule : spec.rules) {
+      for (const CidrPeer& peer : rule.peers.cidrs) {
+        out.push_back(peer.prefix);
+        add(peer.except);
+      }
+      for (const CidrGroupPeer& peer : rule.peers.cidr_groups) {
+        add(peer.except);
+      }
+      for (const ServicePeer& peer : rule.peers.services) {
+        for (const ServiceInput& service : services) {
+          if (selects(peer, service)) {
+            for (const IpAddress& address : service.backends) {
+              out.push_back(IpPrefix::host(address));
             }
           }
         }
       }
     }
   }
+}
+
+std::vector<IpPrefix> named_prefixes(const CompileInput& input) {
+  std::vector<IpPrefix> out;
+  for (const auto& policy : input.policies) {
+    add_named_prefixes(*policy, input.services, out);
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
-Resolver::Resolver(const CompileInput& input, const Universe& universe, Diagnostics& diagnostics)
-    : x_input(input), x_universe(universe), x_diagnostics(diagnostics) {}
+bool names_services(const Policy& policy) {
+  return any_peers(policy, [](const Peers& peers) { return !peers.services.empty(); });
+}
 
-template <typename Compute>
-Resolver::Set Resolver::remember(const std::string& key, Compute&& compute) {
-  Set& set = x_sets[key];
-  if (set == nullptr) {
-    set = std::make_shared<const IdentitySet>(compute());
-  }
+bool names_cidr_groups(const Policy& policy) {
+  return any_peers(policy, [](const Peers& peers) { return !peers.cidr_groups.empty(); });
+}
+
+bool ResolvedPolicy::up_to_date() const {
+  return std::equal(selections.begin(), selections.end(), found.begin(), found.end(),
+                    [](const auto& selection, const auto& set) { return selection->set == set; });
+}
+
+Resolver::Resolver(const CompileInput& input, const Universe& universe, Selections& selections,
+                   std::uint64_t generation)
+    : x_input(input), x_universe(universe), x_selections(selections),
+      x_generation(std::to_string(generation)) {}
+
+template <typename LookUp>
+Resolver::Set Resolver::look_up(const std::string& key, LookUp&& look_up) {
+  auto selection = x_selections.find(key, x_universe, std::forward<LookUp>(look_up));
+  Set set = selection->set;
+  x_out->selections.push_back(std::move(selection));
+  x_out->found.push_back(set);
   return set;
 }
 
@@ -114,8 +194,9 @@ void Resolver::unresolved(const Rule& rule, std::string message, ResolvedRule& o
   if (deny) {
     out.peers.push_back({"any", true, nullptr});
   }
-  x_diagnostics.push_back({Severity::kWarning, rule.location, std::move(message),
-                           deny ? "the rule denies everybody" : "it selects nobody", "unresolved"});
+  x_out->diagnostics.push_back({Severity::kWarning, rule.location, std::move(message),
+                                deny ? "the rule denies everybody" : "it selects nobody",
+                                "unresolved"});
 }
 
 void Resolver::add_groups(const Rule& rule, ResolvedRule& out) {
@@ -132,15 +213,19 @@ void Resolver::add_groups(const Rule& rule, ResolvedRule& out) {
     for (const IpPrefix& except : peer.except) {
       key += " -" + except.to_string();
     }
-    const Set set = remember(key, [&] {
-      IdentitySet members = x_universe.nobody();
-      for (const Policy* group : groups) {
-        for (const IpPrefix& prefix : group->cidr_group->prefixes) {
-          members |= x_universe.inside(prefix, peer.except);
-        }
-      }
-      return members;
-    });
+    std::vector<IpPrefix> prefixes;
+    for (const Policy* group : groups) {
+      prefixes.insert(prefixes.end(), group->cidr_group->prefixes.begin(),
+                      group->cidr_group->prefixes.end());
+    }
+    const Set set =
+        look_up(key + " #" + x_generation, [prefixes, except = peer.except](const Universe& all) {
+          IdentitySet members = all.nobody();
+          for (const IpPrefix& prefix : prefixes) {
+            members |= all.inside(prefix, except);
+          }
+          return members;
+        });
     out.peers.push_back({std::move(key), false, set});
   }
 }
@@ -154,22 +239,20 @@ void Resolver::add_services(const Rule& rule, ResolvedRule& out) {
       }
       found = true;
       std::string key = "service " + service.service_namespace + '/' + service.name;
-      const Set set = remember(key, [&] {
-        IdentitySet members = x_universe.nobody();
-        if (!service.selector.empty()) {
-          LabelSelector pods;
-          for (const auto& [name, value] : service.selector) {
-            pods.require("k8s:" + name, Requirement::Op::kIn, {value});
-          }
-          pods.require("k8s:" + label::kNamespace, Requirement::Op::kIn,
-                       {service.service_namespace});
-          members |= x_universe.select(pods);
-        }
-        for (const IpAddress& address : service.backends) {
-          members |= x_universe.inside(IpPrefix::host(address), {});
-        }
-        return members;
-      });
+      LabelSelector pods;
+      for (const auto& [name, value] : service.selector) {
+        pods.require("k8s:" + name, Requirement::Op::kIn, {value});
+      }
+      pods.require("k8s:" + label::kNamespace, Requirement::Op::kIn, {service.service_namespace});
+      const Set set =
+          look_up(key + " #" + x_generation, [pods, by_label = !service.selector.empty(),
+                                              backends = service.backends](const Universe& all) {
+            IdentitySet members = by_label ? all.select(pods) : all.nobody();
+            for (const IpAddress& address : backends) {
+              members |= all.inside(IpPrefix::host(address), {});
+            }
+            return members;
+          });
       out.peers.push_back({std::move(key), false, set});
     }
     if (!found) {
@@ -199,9 +282,10 @@ void Resolver::join(ResolvedRule& out) const {
   }
 }
 
-ResolvedRule Resolver::resolve_rule(const Rule& rule) {
+ResolvedRule Resolver::resolve_rule(const Rule& rule, const RuleRef& ref) {
   ResolvedRule out;
   out.rule = &rule;
+  out.ref = &ref;
   if (rule.peers.anybody) {
     out.peers.push_back({"any", true, nullptr});
   }
@@ -211,7 +295,7 @@ ResolvedRule Resolver::resolve_rule(const Rule& rule) {
       out.peers.push_back({"any", true, nullptr});
       continue;
     }
-    const Set set = remember(key, [&] { return x_universe.select(selector); });
+    const Set set = look_up(key, [selector](const Universe& all) { return all.select(selector); });
     out.peers.push_back({std::move(key), false, set});
   }
   for (const Entity entity : rule.peers.entities) {
@@ -220,12 +304,13 @@ ResolvedRule Resolver::resolve_rule(const Rule& rule) {
       continue;
     }
     std::string key = "entity " + std::to_string(static_cast<int>(entity));
-    const Set set = remember(key, [&] { return x_universe.select(entity); });
+    const Set set = look_up(key, [entity](const Universe& all) { return all.select(entity); });
     out.peers.push_back({std::move(key), false, set});
   }
   for (const CidrPeer& peer : rule.peers.cidrs) {
     std::string key = cidr_text(peer.prefix, peer.except);
-    const Set set = remember(key, [&] { return x_universe.inside(peer.prefix, peer.except); });
+    const Set set =
+        look_up(key, [peer](const Universe& all) { return all.inside(peer.prefix, peer.except); });
     out.peers.push_back({std::move(key), false, set});
   }
   add_groups(rule, out);
@@ -239,37 +324,41 @@ ResolvedRule Resolver::resolve_rule(const Rule& rule) {
     }
     std::string key = name.match_name.empty() ? "pattern " + name_text(name.match_pattern)
                                               : "name " + name_text(name.match_name);
-    x_names.emplace(key, name);
-    out.fqdns.push_back(std::move(key));
+    out.names.push_back({std::move(key), &name});
   }
-  std::sort(out.fqdns.begin(), out.fqdns.end());
-  out.fqdns.erase(std::unique(out.fqdns.begin(), out.fqdns.end()), out.fqdns.end());
+  std::sort(out.names.begin(), out.names.end());
+  out.names.erase(std::unique(out.names.begin(), out.names.end()), out.names.end());
   join(out);
   return out;
 }
 
-std::vector<ResolvedSpec> Resolver::resolve(std::vector<RuleRef>& rules) {
-  std::vector<ResolvedSpec> out;
-  for (const auto& policy : x_input.policies) {
-    for (const Spec& spec : policy->specs) {
-      if (spec.host_policy) {
-        continue;
-      }
-      ResolvedSpec resolved;
-      resolved.policy = policy.get();
-      resolved.spec = &spec;
-      resolved.subjects = remember("subject " + spec.subject.text(),
-                                   [&] { return x_universe.select(spec.subject); });
-      for (const Rule& rule : spec.rules) {
-        ResolvedRule one = resolve_rule(rule);
-        one.index = static_cast<std::uint32_t>(rules.size());
-        rules.push_back({policy->kind, policy->policy_namespace, policy->name,
-                         policy->location.file, rule.number, rule.section, label_of(*policy)});
-        resolved.rules.push_back(std::move(one));
-      }
-      out.push_back(std::move(resolved));
+ResolvedPolicy Resolver::resolve(const std::shared_ptr<const PolicyParts>& parts,
+                                 const ResolvedPolicy& before) {
+  ResolvedPolicy out;
+  x_out = &out;
+  const Policy& policy = *parts->policy;
+  for (std::size_t i = 0; i < policy.specs.size(); ++i) {
+    const Spec& spec = policy.specs[i];
+    if (spec.host_policy) {
+      continue;
     }
+    ResolvedSpec resolved;
+    resolved.subjects =
+        look_up("subject " + spec.subject.text(),
+                [subject = spec.subject](const Universe& all) { return all.select(subject); });
+    auto rules = std::make_shared<SpecRules>();
+    rules->parts = parts;
+    rules->spec = &spec;
+    for (std::size_t n = 0; n < spec.rules.size(); ++n) {
+      rules->rules.push_back(resolve_rule(spec.rules[n], parts->rules[i][n]));
+    }
+    rules->judged_ports = judged_ports(*rules);
+    const std::size_t place = out.specs.size();
+    const bool same = place < before.specs.size() && same_rules(*rules, *before.specs[place].rules);
+    resolved.rules = same ? before.specs[place].rules : std::move(rules);
+    out.specs.push_back(std::move(resolved));
   }
+  x_out = nullptr;
   return out;
 }
 

@@ -1,6 +1,9 @@
 #include "policy-compiler/sema/universe.h"
 
+#include "proxy/base/check.h"
+
 #include <algorithm>
+#include <map>
 
 namespace weir::policy {
 namespace {
@@ -9,6 +12,9 @@ const Labels kWorldV4 = {{"reserved:world-ipv4", ""}};
 const Labels kWorldV6 = {{"reserved:world-ipv6", ""}};
 const Labels kWorld = {{"reserved:world", ""}};
 constexpr std::size_t kReservedIdentities = 10;
+constexpr std::size_t kSpareRoom = 256;
+// From here on a set is faster to join than a list.
+constexpr std::size_t kManyHolders = 64;
 
 // Is ::ffff:0:0/96 inside this IPv6 prefix?
 bool covers_mapped_v4(const IpPrefix& prefix) {
@@ -28,91 +34,206 @@ bool covers_mapped_v4(const IpPrefix& prefix) {
 
 } // namespace
 
-Universe::Universe(const CompileInput& input, const std::set<IpPrefix>& prefixes,
+Universe::Universe(const CompileInput& input, const std::vector<IpPrefix>& prefixes,
                    PrefixIdentities& prefix_identities)
     : x_options(input.options) {
-  std::map<IpPrefix, Labels> cells;
-  for (const IpPrefix& prefix : prefixes) {
-    cells[prefix];
+  const std::size_t needed =
+      kReservedIdentities + input.identities.size() + prefixes.size() + input.outside.size() + 1;
+  x_room = needed + needed / 4 + kSpareRoom;
+  x_everybody = IdentitySet(x_room);
+  WEIR_CHECK(settle(input, prefixes, prefix_identities));
+}
+
+Universe::Update Universe::update(const CompileInput& input, const std::vector<IpPrefix>& prefixes,
+                                  PrefixIdentities& prefix_identities) {
+  if (x_options != input.options || !settle(input, prefixes, prefix_identities)) {
+    return Update::kFull;
   }
-  for (const OutsideInput& outside : input.outside) {
-    cells[outside.prefix].insert(outside.labels.begin(), outside.labels.end());
+  return x_changed ? Update::kChanged : Update::kSame;
+}
+
+// False: somebody found no place.
+bool Universe::settle(const CompileInput& input, const std::vector<IpPrefix>& prefixes,
+                      PrefixIdentities& prefix_identities) {
+  ++x_updates;
+  x_changed = false;
+  std::map<IpPrefix, Labels> outside;
+  for (const OutsideInput& one : input.outside) {
+    outside[one.prefix].insert(one.labels.begin(), one.labels.end());
+  }
+  std::vector<IpPrefix> named = prefixes;
+  for (const auto& [prefix, labels] : outside) {
+    named.push_back(prefix);
   }
   // The kernel keeps both families in one tree, where such a prefix lies above all of IPv4.
-  if (std::any_of(cells.begin(), cells.end(),
-                  [](const auto& cell) { return covers_mapped_v4(cell.first); })) {
-    cells[IpPrefix(IpAddress::from_v4({0, 0, 0, 0}), 0)];
+  if (std::any_of(named.begin(), named.end(), covers_mapped_v4)) {
+    named.emplace_back(IpAddress::from_v4({0, 0, 0, 0}), 0);
   }
-  x_expected = kReservedIdentities + input.identities.size() + cells.size();
-  x_ids.reserve(x_expected);
-  x_table->reserve(x_expected);
+  std::sort(named.begin(), named.end());
+  named.erase(std::unique(named.begin(), named.end()), named.end());
 
-  add_reserved();
+  want_reserved();
   for (const IdentityInput& identity : input.identities) {
-    add(identity.id, identity.labels);
+    want(identity.id, identity.labels);
   }
   const bool dual = x_options.ipv4 && x_options.ipv6;
-  for (auto& [prefix, labels] : cells) {
+  x_cells.clear();
+  for (const IpPrefix& prefix : named) {
     const Labels& world = !dual ? kWorld : prefix.is_v4() ? kWorldV4 : kWorldV6;
-    labels.insert(world.begin(), world.end());
     const IdentityId id = prefix_identities.identity_of(prefix);
-    add(id, labels);
+    if (const auto labelled = outside.find(prefix); labelled != outside.end()) {
+      Labels labels = labelled->second;
+      labels.insert(world.begin(), world.end());
+      want(id, labels);
+    } else {
+      want(id, world);
+    }
     x_cells.push_back({prefix, id});
-    x_cell_places.push_back(x_table->at(id));
   }
-  x_everybody = IdentitySet(x_expected);
-  for (std::size_t place = 0; place < x_ids.size(); ++place) {
-    x_everybody.set(place);
+  if (x_members.size() > x_room) {
+    return false;
   }
+  leave_unwanted();
+  x_cell_places.clear();
+  for (const Program::Prefix& cell : x_cells) {
+    x_cell_places.push_back(x_places.at(cell.identity));
+  }
+  if (x_changed) {
+    auto table = std::make_shared<IdentityTable>();
+    table->reserve(x_present);
+    for (std::uint32_t place = 0; place < x_members.size(); ++place) {
+      if (x_members[place].present) {
+        table->emplace(x_members[place].id, place);
+      }
+    }
+    x_table = std::move(table);
+  }
+  return true;
 }
 
-void Universe::add_reserved() {
+void Universe::want_reserved() {
   const bool dual = x_options.ipv4 && x_options.ipv6;
-  add(WEIR_IDENTITY_HOST, {{"reserved:host", ""}});
-  add(WEIR_IDENTITY_WORLD, kWorld);
-  add(WEIR_IDENTITY_UNMANAGED, {{"reserved:unmanaged", ""}});
-  add(WEIR_IDENTITY_HEALTH, {{"reserved:health", ""}});
-  add(WEIR_IDENTITY_INIT, {{"reserved:init", ""}});
-  add(WEIR_IDENTITY_REMOTE_NODE, {{"reserved:remote-node", ""}});
-  add(WEIR_IDENTITY_KUBE_APISERVER,
-      {{"reserved:kube-apiserver", ""}, {"reserved:remote-node", ""}});
-  add(WEIR_IDENTITY_INGRESS, {{"reserved:ingress", ""}});
-  add(WEIR_IDENTITY_WORLD_IPV4, dual ? kWorldV4 : kWorld);
-  add(WEIR_IDENTITY_WORLD_IPV6, dual ? kWorldV6 : kWorld);
+  want(WEIR_IDENTITY_HOST, {{"reserved:host", ""}});
+  want(WEIR_IDENTITY_WORLD, kWorld);
+  want(WEIR_IDENTITY_UNMANAGED, {{"reserved:unmanaged", ""}});
+  want(WEIR_IDENTITY_HEALTH, {{"reserved:health", ""}});
+  want(WEIR_IDENTITY_INIT, {{"reserved:init", ""}});
+  want(WEIR_IDENTITY_REMOTE_NODE, {{"reserved:remote-node", ""}});
+  want(WEIR_IDENTITY_KUBE_APISERVER,
+       {{"reserved:kube-apiserver", ""}, {"reserved:remote-node", ""}});
+  want(WEIR_IDENTITY_INGRESS, {{"reserved:ingress", ""}});
+  want(WEIR_IDENTITY_WORLD_IPV4, dual ? kWorldV4 : kWorld);
+  want(WEIR_IDENTITY_WORLD_IPV6, dual ? kWorldV6 : kWorld);
 }
 
-void Universe::add(IdentityId id, const Labels& labels) {
-  const auto place = static_cast<std::uint32_t>(x_ids.size());
-  if (!x_table->emplace(id, place).second) {
-    return; // listed twice; the first one stands
+void Universe::want(IdentityId id, const Labels& labels) {
+  const auto [known, is_new] =
+      x_places.try_emplace(id, static_cast<std::uint32_t>(x_members.size()));
+  if (is_new) {
+    x_members.emplace_back().id = id;
   }
-  x_ids.push_back(id);
-  for (const auto& [key, value] : labels) {
-    index(place, key, value);
+  const std::uint32_t at = known->second;
+  if (at >= x_room || x_members[at].wanted_in == x_updates) {
+    return; // full: the caller gives up. Or listed twice: the first one stands
+  }
+  x_members[at].wanted_in = x_updates;
+  if (x_members[at].present && x_members[at].labels == labels) {
+    return;
+  }
+  if (x_members[at].present) {
+    place(at, false);
+  }
+  x_members[at].labels = labels;
+  place(at, true);
+}
+
+void Universe::leave_unwanted() {
+  for (std::uint32_t at = 0; at < x_members.size(); ++at) {
+    if (x_members[at].present && x_members[at].wanted_in != x_updates) {
+      place(at, false);
+    }
+  }
+}
+
+// Puts a member where its labels can be looked up, or takes it away from there.
+void Universe::place(std::uint32_t place, bool present) {
+  Member& member = x_members[place];
+  const auto each = present ? &Universe::index : &Universe::forget;
+  for (const auto& [key, value] : member.labels) {
+    (this->*each)(place, key, value);
     const auto colon = key.find(':');
-    index(place, "any:" + (colon == std::string::npos ? key : key.substr(colon + 1)), value);
+    (this->*each)(place, "any:" + (colon == std::string::npos ? key : key.substr(colon + 1)),
+                  value);
   }
+  member.present = present;
+  if (present) {
+    x_everybody.set(place);
+    ++x_present;
+  } else {
+    x_everybody.reset(place);
+    --x_present;
+  }
+  x_changed = true;
 }
 
 void Universe::index(std::uint32_t place, const std::string& key, const std::string& value) {
   Key& entry = x_keys[key];
   if (entry.values.empty()) {
-    entry.has = IdentitySet(x_expected);
+    entry.has = IdentitySet(x_room);
   }
   entry.has.set(place);
-  Places& places = entry.values[value];
-  if (places.empty() || places.back() != place) {
-    places.push_back(place);
+  Holders& holders = entry.values[value];
+  if (!holders.places.empty() && holders.places.back() == place) {
+    return; // by two sources
+  }
+  holders.places.push_back(place);
+  if (holders.places.size() == kManyHolders) {
+    holders.wide = IdentitySet(x_room);
+    for (const std::uint32_t one : holders.places) {
+      holders.wide.set(one);
+    }
+  } else if (holders.places.size() > kManyHolders) {
+    holders.wide.set(place);
+  }
+}
+
+void Universe::forget(std::uint32_t place, const std::string& key, const std::string& value) {
+  const auto entry = x_keys.find(key);
+  if (entry == x_keys.end()) {
+    return; // by two sources: done
+  }
+  entry->second.has.reset(place);
+  const auto holders = entry->second.values.find(value);
+  if (holders == entry->second.values.end()) {
+    return;
+  }
+  Places& places = holders->second.places;
+  const auto found = std::find(places.begin(), places.end(), place);
+  if (found == places.end()) {
+    return;
+  }
+  *found = places.back();
+  places.pop_back();
+  if (places.size() >= kManyHolders) {
+    holders->second.wide.reset(place);
+  } else {
+    holders->second.wide = {};
+  }
+  if (places.empty()) {
+    entry->second.values.erase(holders);
+    if (entry->second.values.empty()) {
+      x_keys.erase(entry);
+    }
   }
 }
 
 IdentitySet Universe::with(const std::string& key) const {
   const auto found = x_keys.find(key);
-  return found == x_keys.end() ? IdentitySet(x_expected) : found->second.has;
+  return found == x_keys.end() ? IdentitySet(x_room) : found->second.has;
 }
 
 IdentitySet Universe::with(const std::string& key, const std::vector<std::string>& values) const {
-  IdentitySet out(x_expected);
+  IdentitySet out(x_room);
   const auto found = x_keys.find(key);
   if (found == x_keys.end()) {
     return out;
@@ -120,7 +241,11 @@ IdentitySet Universe::with(const std::string& key, const std::vector<std::string
   for (const std::string& value : values) {
     if (const auto places = found->second.values.find(value);
         places != found->second.values.end()) {
-      for (const std::uint32_t place : places->second) {
+      if (places->second.places.size() >= kManyHolders) {
+        out |= places->second.wide;
+        continue;
+      }
+      for (const std::uint32_t place : places->second.places) {
         out.set(place);
       }
     }
@@ -154,7 +279,7 @@ IdentitySet Universe::select(const LabelSelector& selector) const {
 
 IdentitySet Universe::select(Entity entity) const {
   const auto reserved = [&](const char* name) { return with(std::string("reserved:") + name); };
-  IdentitySet out(x_expected);
+  IdentitySet out(x_room);
   switch (entity) {
   case Entity::kAll:
     out = x_everybody;
@@ -208,7 +333,7 @@ IdentitySet Universe::select(Entity entity) const {
 }
 
 IdentitySet Universe::inside(const IpPrefix& prefix, const std::vector<IpPrefix>& excepts) const {
-  IdentitySet out(x_expected);
+  IdentitySet out(x_room);
   const auto excepted = [&](const IpPrefix& cell) {
     return std::any_of(excepts.begin(), excepts.end(),
                        [&](const IpPrefix& except) { return except.contains(cell); });

@@ -4,7 +4,9 @@
 // An outside address belongs to the longest named prefix that contains it; its cell stands for it.
 // So a CIDR matches a cell exactly when it contains the cell's prefix, and prefixes may overlap.
 //
-// Built once a compile, then only read.
+// Lives as long as what was computed from it: everybody keeps their place in IdentitySets through
+// all updates, and a place that fell free is nobody's any more. So a set that is the same before
+// and after an update means the same identities.
 #pragma once
 
 #include "policy-compiler/compile.h"
@@ -12,7 +14,6 @@
 #include "policy-compiler/runtime/compiled.h"
 
 #include <memory>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -21,16 +22,25 @@ namespace weir::policy {
 
 class Universe {
 public:
-  // `prefixes`: all that the policies name.
-  Universe(const CompileInput& input, const std::set<IpPrefix>& prefixes,
+  // `prefixes`: all that the policies name, sorted, each once.
+  Universe(const CompileInput& input, const std::vector<IpPrefix>& prefixes,
            PrefixIdentities& prefix_identities);
 
-  [[nodiscard]] std::size_t size() const { return x_ids.size(); } // places, reserved ones included
-  [[nodiscard]] IdentityId id_of(std::size_t place) const { return x_ids[place]; }
+  enum class Update : std::uint8_t {
+    kSame,
+    kChanged, // somebody has come, gone or got other labels
+    kFull,    // no room for another place, or options differ: make a new Universe
+  };
+  // After kFull it is not to be used any more.
+  [[nodiscard]] Update update(const CompileInput& input, const std::vector<IpPrefix>& prefixes,
+                              PrefixIdentities& prefix_identities);
+
+  [[nodiscard]] std::size_t size() const { return x_members.size(); } // places, also free ones
+  [[nodiscard]] IdentityId id_of(std::size_t place) const { return x_members[place].id; }
   [[nodiscard]] std::shared_ptr<const IdentityTable> table() const { return x_table; }
   [[nodiscard]] const std::vector<Program::Prefix>& cells() const { return x_cells; }
 
-  [[nodiscard]] IdentitySet nobody() const { return IdentitySet(x_expected); }
+  [[nodiscard]] IdentitySet nobody() const { return IdentitySet(x_room); }
   [[nodiscard]] IdentitySet select(const LabelSelector& selector) const;
   [[nodiscard]] IdentitySet select(Entity entity) const;
   // Cells inside the prefix and outside of all excepts.
@@ -39,23 +49,43 @@ public:
 
 private:
   using Places = std::vector<std::uint32_t>;
+  struct Member {
+    IdentityId id = 0;
+    Labels labels;
+    std::uint64_t wanted_in = 0; // the last update that knew it
+    bool present = false;
+  };
+  // Who has one value of a key. Long lists are kept as a set as well.
+  struct Holders {
+    Places places;
+    IdentitySet wide;
+  };
   struct Key {
     IdentitySet has;
-    std::unordered_map<std::string, Places> values;
+    std::unordered_map<std::string, Holders> values;
   };
 
-  void add(IdentityId id, const Labels& labels);
+  [[nodiscard]] bool settle(const CompileInput& input, const std::vector<IpPrefix>& prefixes,
+                            PrefixIdentities& prefix_identities);
+  void want_reserved();
+  void want(IdentityId id, const Labels& labels);
+  void leave_unwanted();
+  void place(std::uint32_t place, bool present);
   void index(std::uint32_t place, const std::string& key, const std::string& value);
-  void add_reserved();
+  void forget(std::uint32_t place, const std::string& key, const std::string& value);
   [[nodiscard]] IdentitySet with(const std::string& key) const;
   [[nodiscard]] IdentitySet with(const std::string& key,
                                  const std::vector<std::string>& values) const;
 
-  const CompileOptions& x_options;
-  std::size_t x_expected = 0; // members, known before the index is built
-  std::vector<IdentityId> x_ids;
+  CompileOptions x_options;
+  std::size_t x_room = 0; // places that IdentitySets have
+  std::uint64_t x_updates = 0;
+  bool x_changed = false;
+  std::vector<Member> x_members; // by place
+  std::size_t x_present = 0;
+  std::unordered_map<IdentityId, std::uint32_t> x_places; // of all that ever were
   IdentitySet x_everybody;
-  std::shared_ptr<IdentityTable> x_table = std::make_shared<IdentityTable>();
+  std::shared_ptr<const IdentityTable> x_table;
   std::unordered_map<std::string, Key> x_keys;
   std::vector<Program::Prefix> x_cells; // sorted by prefix
   std::vector<std::uint32_t> x_cell_places;

@@ -182,7 +182,7 @@ Controller::Compiled Controller::compile() {
   x_numbers.begin_compile();
   const auto resolv_conf = read_file(kResolvConf);
   Compiled compiled{
-      std::move(shared_input), policy::compile(input, x_numbers, x_numbers), nullptr,
+      std::move(shared_input), x_compiler.compile(input, x_numbers, x_numbers), nullptr,
       std::make_shared<endpoint::DnsScope>(
           *x_cluster, x_config.dns, endpoint::parse_resolv_conf(resolv_conf ? *resolv_conf : ""))};
   for (const auto& diagnostic : compiled.result.diagnostics) {
@@ -234,8 +234,6 @@ Result<void> Controller::apply(const Compiled& compiled) {
     identities.push_back({named.prefix, named.identity});
   }
   std::vector<redirect::EndpointState> states;
-  std::vector<std::vector<redirect::PolicyRow>> rows;
-  rows.reserve(compiled.registry->endpoints().size());
   for (const auto& known : compiled.registry->endpoints()) {
     for (const auto& address : known.addresses) {
       identities.push_back({IpPrefix::host(address), known.identity});
@@ -244,7 +242,6 @@ Result<void> Controller::apply(const Compiled& compiled) {
       continue;
     }
     const policy::EndpointPolicy* policy = program.find(known.id);
-    auto& own_rows = rows.emplace_back();
     redirect::EndpointState state;
     state.id = known.id;
     state.identity = known.identity;
@@ -259,11 +256,8 @@ Result<void> Controller::apply(const Compiled& compiled) {
       state.ingress_enforced = policy->enforced(policy::Direction::kIngress);
       state.egress_enforced = policy->enforced(policy::Direction::kEgress);
       state.audited = policy->audited();
-      for (const auto& row : policy->rows()) {
-        own_rows.push_back({row.key, row.entry});
-      }
+      state.rows = policy->rows();
     }
-    state.rows = own_rows;
     states.push_back(std::move(state));
   }
   auto extended = x_fqdn_cache.extend(program);
@@ -292,6 +286,7 @@ Result<void> Controller::apply(const Compiled& compiled) {
   }
   settle_strays();
   x_numbers.release_unused();
+  x_compiler.settle();
   return {};
 }
 

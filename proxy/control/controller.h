@@ -12,6 +12,7 @@
 // Control thread, except view(), in_force() and not_ready().
 #pragma once
 
+#include "policy-compiler/compiler.h"
 #include "proxy/admin/model.h"
 #include "proxy/config/config.h"
 #include "proxy/control/folder_watch.h"
@@ -102,6 +103,7 @@ private:
   PolicyStore x_policies;
   SecretStore x_secrets;
   endpoint::IdentityAllocator x_numbers;
+  policy::Compiler x_compiler;
   std::optional<endpoint::ClusterSpec> x_cluster; // last good
   std::optional<Compiled> x_in_force;
   std::string x_cluster_error;

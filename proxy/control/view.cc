@@ -33,8 +33,9 @@ std::vector<admin::EndpointRow> endpoint_rows(const policy::Program& program,
     std::set<std::string> policies;
     if (policy != nullptr) {
       for (const auto& row : policy->rows()) {
-        if (row.entry.rule != 0) {
-          policies.insert(program.rules()[row.entry.rule].label);
+        if (const auto* rule = program.rule(row.entry.rule);
+            rule != nullptr && rule != &policy::default_deny()) {
+          policies.insert(rule->label);
         }
       }
     }

@@ -19,8 +19,6 @@ constexpr std::uint16_t kFlagCheckingDisabled = 0x0010;
 constexpr std::uint16_t kRcodeMask = 0x000f;
 // A name has at most 127 labels, and a compressor saves something with each pointer it writes.
 constexpr int kMaxPointers = 127;
-// What RFC 6891's successors agree on as safe from fragmentation.
-constexpr std::uint16_t kEdnsPayload = 1232;
 
 enum class Compression : std::uint8_t { kAllowed, kForbidden };
 
@@ -417,10 +415,37 @@ Bytes make_refusal(BytesView query, Rcode rcode) {
   if (edns) {
     answer.push_back(0); // the root owns it
     put_u16(answer, static_cast<std::uint16_t>(RecordType::kOpt));
-    put_u16(answer, kEdnsPayload);
+    put_u16(answer, kUnfragmented);
     answer.insert(answer.end(), 6, 0); // extended RCODE, version, flags, no options
   }
   return answer;
+}
+
+void limit_udp_payload(std::span<std::uint8_t> query, const Question& question,
+                       std::uint16_t most) {
+  const auto header = read_header(query);
+  Cursor cursor(query, question.end);
+  std::size_t payload = 0; // where it says so
+  for (unsigned i = 0; header && i < header->additionals; ++i) {
+    RecordHead record;
+    if (!cursor.record(record)) {
+      return;
+    }
+    switch (static_cast<RecordType>(record.type)) {
+    case RecordType::kOpt:
+      payload = record.data - 8; // its class, before TTL and length (RFC 1035 §3.2.1)
+      break;
+    case RecordType::kSig:
+    case RecordType::kTsig:
+      return;
+    default:
+      break;
+    }
+  }
+  if (payload != 0 && (query[payload] << 8 | query[payload + 1]) > most) {
+    query[payload] = static_cast<std::uint8_t>(most >> 8);
+    query[payload + 1] = static_cast<std::uint8_t>(most & 0xff);
+  }
 }
 
 Bytes framed(BytesView message) {

@@ -41,7 +41,9 @@ enum class RecordType : std::uint16_t {
   kCname = 5,
   kAaaa = 28,
   kDname = 39,
+  kSig = 24,
   kOpt = 41,
+  kTsig = 250,
   kIxfr = 251,
   kAxfr = 252,
   kMailb = 253,
@@ -102,6 +104,12 @@ struct Response {
 void set_message_id(std::span<std::uint8_t> message, std::uint16_t id);
 [[nodiscard]] Rcode message_rcode(BytesView message);
 [[nodiscard]] bool message_truncated(BytesView message);
+
+// What crosses every network in one piece: IPv6's least MTU, 1280 (RFC 8200 §5), less the headers.
+inline constexpr std::uint16_t kUnfragmented = 1232;
+// Lowers the size of answer that a well-formed query says it takes over UDP (RFC 6891 §6.2.3). One
+// that is signed (TSIG, SIG(0)) stays as it is.
+void limit_udp_payload(std::span<std::uint8_t> query, const Question& question, std::uint16_t most);
 
 // An answer without records to `query`, which has a whole header: its id, opcode and RD, its
 // question if that can be read, and a bare OPT if it had one.

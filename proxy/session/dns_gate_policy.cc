@@ -36,7 +36,7 @@ DnsDecision GateDnsPolicy::judge(const DnsName& name) {
   if (x_gate->verdict() == policy::Verdict::kRedirect &&
       x_gate->protocol() != policy::L7Protocol::kDns) {
     // Rules for another protocol cannot be satisfied by a DNS query.
-    decision.denied_by = x_gate->snapshot().program->rules().front().label;
+    decision.denied_by = policy::default_deny().label;
     decision.reason = "protocol";
     return decision;
   }

@@ -69,6 +69,10 @@ bool DnsUdpUpstream::ask(DnsQuestion& question) {
   } while (std::any_of(socket->pending.begin(), socket->pending.end(), taken));
   question.upstream_id = id;
   dns::set_message_id(question.message, id);
+  if (flow.transparent) {
+    // Fragments do not reach a pod that policy is about, nor weir in its place.
+    dns::limit_udp_payload(question.message, question.query.question, dns::kUnfragmented);
+  }
   socket->used = Clock::now();
   ++socket->uses;
   const ssize_t sent =

@@ -282,15 +282,14 @@ void PolicyGate::deny_unknown() {
   x_verdict = Verdict::kDeny;
   x_protocol = L7Protocol::kNone;
   if (x_denying_rule == nullptr) {
-    x_denying_rule = &x_snapshot->program->rules().front();
+    x_denying_rule = &policy::default_deny();
   }
 }
 
 template <typename Judge>
 L7Decision PolicyGate::judge(Judge&& judge_side) const {
   L7Decision joined{x_verdict != Verdict::kDeny,
-                    x_denying_rule != nullptr ? x_denying_rule
-                                              : &x_snapshot->program->rules().front(),
+                    x_denying_rule != nullptr ? x_denying_rule : &policy::default_deny(),
                     x_verdict == Verdict::kDeny ? "policy" : ""};
   if (!joined.allowed) {
     return joined;
@@ -318,7 +317,7 @@ L7Decision PolicyGate::judge(Judge&& judge_side) const {
 
 L7Decision PolicyGate::judge_http(const policy::HttpRequest& request) const {
   if (x_asks_for_tls && !x_wire) {
-    return {false, &x_snapshot->program->rules().front(), "protocol"};
+    return {false, &policy::default_deny(), "protocol"};
   }
   return judge([&](const policy::FlowDecision& flow) { return policy::judge_http(flow, request); });
 }

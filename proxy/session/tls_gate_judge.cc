@@ -28,7 +28,7 @@ TlsJudge::Need GateTlsJudge::refresh() {
 
 policy::L7Decision GateTlsJudge::judge(std::optional<std::string_view> server_name) const {
   if (wants_another_protocol(*x_gate)) {
-    return {false, &x_gate->snapshot().program->rules().front(), "protocol"};
+    return {false, &policy::default_deny(), "protocol"};
   }
   return x_gate->judge_sni(server_name);
 }

@@ -172,6 +172,12 @@ struct weir_policy_entry {
 };
 WEIR_ASSERT_LAYOUT(struct weir_policy_entry, 32);
 
+/* Both together, as the user half's parts hand them to each other: of no map. */
+struct weir_policy_row {
+  struct weir_policy_key key;
+  struct weir_policy_entry entry;
+};
+
 /* weir_learned (hash): addresses learned from DNS answers, per endpoint. Writer: the worker that
  * proxied the answer, before it releases it; the control thread on policy change and expiry. */
 struct weir_learned_key {

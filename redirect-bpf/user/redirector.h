@@ -19,10 +19,7 @@
 
 namespace weir::redirect {
 
-struct PolicyRow {
-  weir_policy_key key;
-  weir_policy_entry entry;
-};
+using PolicyRow = weir_policy_row;
 
 struct IdentityRow {
   IpPrefix prefix;

@@ -1,19 +1,27 @@
-// What policies cost: reading, compiling and putting into kernel maps at growing sizes; one policy
-// changed; verdicts a second at L7. Prints tables; policy.sh runs it.
-#include "policy-compiler/compile.h"
+// What policies cost: reading, compiling and putting into the kernel at growing sizes; changes;
+// learned addresses; verdicts a second at L7. Prints tables; policy.sh runs it.
+#include "policy-compiler/compiler.h"
 #include "policy-compiler/eval/sequential_numbers.h"
-#include "redirect-bpf/user/map_sync.h"
+#include "proxy/base/boot_clock.h"
+#include "redirect-bpf/user/bpf_redirector.h"
+#include "redirect-bpf/user/bpffs.h"
+#include "redirect-bpf/user/cleanup.h"
+#include "test/support/map_writes.h"
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <functional>
-#include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace weir;
@@ -28,10 +36,18 @@ double seconds_used() {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-double milliseconds(const std::function<void()>& work) {
-  const double start = seconds_used();
+struct Cost {
+  double used = 0;   // ms of processor time
+  double passed = 0; // ms on the clock
+};
+
+Cost cost(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  const double used = seconds_used();
   work();
-  return (seconds_used() - start) * 1e3;
+  return {
+      (seconds_used() - used) * 1e3,
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count()};
 }
 
 struct Size {
@@ -86,75 +102,179 @@ CompileInput cluster(const Size& size) {
   return input;
 }
 
-using Tries = std::map<EndpointId, redirect::TriePtr>;
-
-std::vector<redirect::PolicyRow> rows_of(const EndpointPolicy& policy) {
-  std::vector<redirect::PolicyRow> out;
-  for (const auto& row : policy.rows()) {
-    out.push_back({row.key, row.entry});
+void stop_at(const Result<void>& result) {
+  if (!result) {
+    std::fprintf(stderr, "%s\n", result.error().text().c_str());
+    std::exit(1);
   }
-  return out;
 }
 
-// As BpfRedirector does: tries whose content is the same are kept.
-std::size_t sync(const CompileInput& input, const Program& program, Tries& tries) {
-  std::size_t built = 0;
-  for (const EndpointInput& endpoint : input.endpoints) {
-    const auto rows = rows_of(*program.find(endpoint.id));
-    redirect::TriePtr& trie = tries[endpoint.id];
-    if (trie != nullptr && trie->content == redirect::content_of(rows)) {
-      continue;
+// The kernel half as weir-proxy runs it, in a network namespace of its own.
+class Node {
+public:
+  Node()
+      : x_bpffs(redirect::find_bpffs().value_or("/sys/fs/bpf") + "/policy-bench-" +
+                std::to_string(getpid())) {
+    auto opened = redirect::BpfRedirector::open({.bpffs = x_bpffs, .mount = true, .sizes = {}});
+    if (!opened) {
+      stop_at(opened.error());
     }
-    auto made = redirect::build_policy_trie(rows);
-    if (!made) {
-      std::fprintf(stderr, "%s\n", made.error().text().c_str());
-      std::exit(1);
-    }
-    trie = *made;
-    ++built;
+    redirector = std::move(*opened);
   }
-  return built;
-}
+  ~Node() {
+    redirector.reset();
+    (void)redirect::cleanup(x_bpffs);
+    ::rmdir(x_bpffs.c_str());
+  }
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
 
-void measure(const Size& size, bool maps) {
-  CompileInput input = cluster(size);
-  std::vector<std::string> texts;
-  for (std::size_t i = 0; i < size.policies; ++i) {
-    texts.push_back(policy_text(i, size.endpoints, "/v"));
+  void apply(const CompileInput& input, const Program& program) {
+    std::vector<redirect::IdentityRow> identities;
+    for (const auto& named : program.prefixes()) {
+      identities.push_back({named.prefix, named.identity});
+    }
+    for (std::size_t i = 0; i < input.identities.size(); ++i) {
+      identities.push_back({IpPrefix::host(address(i)), input.identities[i].id});
+    }
+    std::vector<redirect::EndpointState> states;
+    for (std::size_t i = 0; i < input.endpoints.size(); ++i) {
+      const EndpointInput& endpoint = input.endpoints[i];
+      const EndpointPolicy& policy = *program.find(endpoint.id);
+      redirect::EndpointState state;
+      state.id = endpoint.id;
+      state.identity = endpoint.identity;
+      state.addresses = {address(i)};
+      state.ingress_enforced = policy.enforced(Direction::kIngress);
+      state.egress_enforced = policy.enforced(Direction::kEgress);
+      state.rows = policy.rows();
+      states.push_back(std::move(state));
+    }
+    stop_at(redirector->apply(identities, states));
   }
-  const double before = resident_mib();
-  const double parse = milliseconds([&] {
-    for (const std::string& text : texts) {
-      input.policies.push_back(parse_policies("p.yaml", text).front().policy);
+
+  std::unique_ptr<redirect::BpfRedirector> redirector;
+
+private:
+  static IpAddress address(std::size_t pod) {
+    return IpAddress::from_v4({172, static_cast<std::uint8_t>(16 + (pod >> 16)),
+                               static_cast<std::uint8_t>(pod >> 8),
+                               static_cast<std::uint8_t>(pod)});
+  }
+
+  std::string x_bpffs;
+};
+
+// All that a Size needs, so that what one leaves behind is not counted for the next.
+class Bench {
+public:
+  Bench(const Size& size, bool kernel) : x_size(size), x_input(cluster(size)) {
+    if (kernel) {
+      x_node = std::make_unique<Node>();
+    }
+  }
+
+  void run() {
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i < x_size.policies; ++i) {
+      texts.push_back(policy_text(i, x_size.endpoints, "/v"));
+    }
+    const double before = resident_mib();
+    const Cost parse = cost([&] {
+      for (const std::string& text : texts) {
+        x_input.policies.push_back(parsed(text));
+      }
+    });
+    const Cost full = cost([&] { compile(); });
+    const Cost first = cost([&] { apply(); });
+    const double memory = resident_mib() - before;
+    std::size_t rows = 0;
+    for (const EndpointInput& endpoint : x_input.endpoints) {
+      rows += x_result.program->find(endpoint.id)->rows().size();
+    }
+    std::printf("| %6zu | %7zu | %4zu | %6zu | %7zu | %8.0f | %7.1f | %7.1f | %6.1f ",
+                x_size.policies, x_size.policies * kRulesEach, x_size.endpoints, x_size.identities,
+                rows, parse.used, full.used, first.used, memory);
+    // The median of a few, each another change.
+    change([&](int i) {
+      x_input.policies.front() = parsed(policy_text(0, x_size.endpoints, "/w" + std::to_string(i)) +
+                                        "  egress:\n  - toEntities: [world]\n");
+    });
+    change([&](int i) {
+      std::string text = policy_text(0, x_size.endpoints, "/w");
+      text += "  egress:\n  - toCIDR: [192.0.2." + std::to_string(i) + "/32]\n";
+      x_input.policies.front() = parsed(text);
+    });
+    change([&](int i) {
+      x_input.identities.push_back({static_cast<IdentityId>(2'000'000 + i),
+                                    {{"k8s:app", app(static_cast<std::size_t>(i))},
+                                     {"k8s:io.kubernetes.pod.namespace", "shop"},
+                                     {"k8s:io.cilium.k8s.policy.cluster", "default"},
+                                     {"k8s:new", "yes"}}});
+    });
+    change([&](int i) {
+      x_input.policies.back() =
+          parsed("apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: all, "
+                 "namespace: shop}\nspec:\n  endpointSelector: {}\n  ingress:\n  - toPorts: "
+                 "[{ports: [{port: \"" +
+                 std::to_string(100 + i) + "\", protocol: TCP}]}]\n");
+    });
+    std::printf("|\n");
+  }
+
+private:
+  static std::shared_ptr<const Policy> parsed(const std::string& text) {
+    return parse_policies("p.yaml", text).front().policy;
+  }
+  void compile() { x_result = x_compiler.compile(x_input, x_prefixes, x_bits); }
+  void apply() {
+    if (x_node != nullptr) {
+      x_node->apply(x_input, *x_result.program);
+    }
+    x_compiler.settle();
+  }
+  void change(const std::function<void(int)>& edit) {
+    std::vector<double> used, passed;
+    for (int i = 0; i < 9; ++i) {
+      const Cost one = cost([&] {
+        edit(i);
+        compile();
+        apply();
+      });
+      used.push_back(one.used);
+      passed.push_back(one.passed);
+    }
+    std::sort(used.begin(), used.end());
+    std::sort(passed.begin(), passed.end());
+    std::printf("| %6.1f (%5.1f) ", used[used.size() / 2], passed[passed.size() / 2]);
+    std::fflush(stdout);
+  }
+
+  Size x_size;
+  CompileInput x_input;
+  SequentialPrefixes x_prefixes;
+  SequentialBits x_bits;
+  Compiler x_compiler;
+  CompileResult x_result;
+  std::unique_ptr<Node> x_node;
+};
+
+void learned_addresses() {
+  constexpr std::uint32_t kAddresses = 10'000;
+  Node node;
+  const test::MapWrites writes;
+  const Cost learning = cost([&] {
+    for (std::uint32_t i = 0; i < kAddresses; ++i) {
+      stop_at(node.redirector->learn(
+          {.endpoint = 1,
+           .address = IpAddress::from_v4(
+               {192, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)}),
+           .groups = 1,
+           .expires_ns = boottime_ns() + 60'000'000'000}));
     }
   });
-  SequentialPrefixes prefixes;
-  SequentialBits bits;
-  CompileResult result;
-  const double full = milliseconds([&] { result = compile(input, prefixes, bits); });
-  Tries tries;
-  const double synced = maps ? milliseconds([&] { sync(input, *result.program, tries); }) : 0.0;
-  std::size_t rows = 0;
-  for (const EndpointInput& endpoint : input.endpoints) {
-    rows += result.program->find(endpoint.id)->rows().size();
-  }
-  const double memory = resident_mib() - before;
-
-  std::size_t built = 0;
-  const double changed = milliseconds([&] {
-    input.policies.front() = parse_policies("p.yaml", policy_text(0, size.endpoints, "/w") +
-                                                          "  egress:\n  - toEntities: [world]\n")
-                                 .front()
-                                 .policy;
-    result = compile(input, prefixes, bits);
-    if (maps) {
-      built = sync(input, *result.program, tries);
-    }
-  });
-  std::printf(
-      "| %5zu | %6zu | %4zu | %5zu | %6zu | %8.1f | %8.1f | %8.1f | %8.1f (%zu maps) | %6.1f |\n",
-      size.policies, size.policies * kRulesEach, size.endpoints, size.identities, rows, parse, full,
-      synced, changed, built, memory);
+  std::printf("\nLearned addresses: %.2f map writes each, %.1f us\n",
+              static_cast<double>(writes.count()) / kAddresses, learning.used * 1e3 / kAddresses);
 }
 
 void verdicts(const char* name, const std::function<std::string(int)>& path,
@@ -190,16 +310,27 @@ void verdicts(const char* name, const std::function<std::string(int)>& path,
 
 } // namespace
 
-int main(int argc, char**) {
-  const bool maps = geteuid() == 0;
-  std::printf("| policies | rules | endpoints | identities | map rows | parse ms | compile ms | "
-              "maps ms | one policy changed, ms | memory MiB "
-              "|\n|---|---|---|---|---|---|---|---|---|---|\n");
-  measure({10, 11, 50}, maps);
-  measure({100, 110, 500}, maps);
-  measure({1000, 110, 5000}, maps);
-  if (argc > 1) { // any argument: the large one too
-    measure({10000, 110, 50000}, maps);
+int main(int argc, char** argv) {
+  const bool kernel = geteuid() == 0;
+  if (kernel && (::unshare(CLONE_NEWNET) != 0 || std::system("ip link set lo up") != 0)) {
+    std::perror("a network namespace");
+    return 1;
+  }
+  const bool large = argc > 1 && std::string_view(argv[1]) == "large";
+  std::printf(
+      "One change: processor time in ms (time on the clock), reading, compiling and the "
+      "kernel's maps together.\n\n"
+      "| policies | rules | endpoints | identities | map rows | parse ms | compile ms | maps "
+      "ms | memory MiB | one policy | one policy, new CIDR | new pod | a policy of all pods |\n"
+      "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+  for (const Size& size : {Size{10, 11, 50}, {100, 110, 500}, {1000, 110, 5000}}) {
+    Bench(size, kernel).run();
+  }
+  if (large) {
+    Bench({10'000, 110, 50'000}, kernel).run();
+  }
+  if (kernel) {
+    learned_addresses();
   }
   std::printf("\n| 1,000 HTTP rules | million verdicts/s, one core | |\n|---|---|---|\n");
   const auto number = [](int i) { return std::to_string(i); };

@@ -120,7 +120,9 @@ public:
     return at == endpoints.end() ? nullptr : at->second.get();
   }
   [[nodiscard]] std::span<const Prefix> prefixes() const override { return {}; }
-  [[nodiscard]] std::span<const policy::RuleRef> rules() const override { return {}; }
+  [[nodiscard]] const policy::RuleRef* rule(std::uint32_t /*number*/) const override {
+    return nullptr;
+  }
 };
 
 // A machine that booted half an hour ago.

@@ -284,6 +284,30 @@ TEST_CASE("A refusal of what cannot be read is a header alone") {
   CHECK(make_refusal(query, Rcode::kFormErr) == Wire(9, 0xa081).bytes());
 }
 
+TEST_CASE(
+    "What a query says it takes over UDP is lowered, never raised, and not when it is signed") {
+  const auto limited = [](const Wire& wire, std::uint16_t most) {
+    Bytes bytes = wire.bytes();
+    const auto parsed = parse_query(bytes);
+    REQUIRE(parsed.query);
+    limit_udp_payload(bytes, parsed.query->question, most);
+    return bytes;
+  };
+  const auto query = [] { return Wire::query(7, "example.com", 1); };
+  CHECK(limited(query(), 1232) == query().bytes());
+  Bytes lowered = query().opt("\0\12options").bytes();
+  const std::size_t payload = query().bytes().size() + 3; // root, type
+  REQUIRE((lowered[payload] << 8 | lowered[payload + 1]) == 4096);
+  lowered[payload] = 1232 >> 8;
+  lowered[payload + 1] = 1232 & 0xff;
+  CHECK(limited(query().opt("\0\12options"), 1232) == lowered);
+  CHECK(limited(query().opt(), 4096) == query().opt().bytes());
+  for (const std::uint16_t signature : {std::uint16_t{24}, std::uint16_t{250}}) {
+    const auto is_signed = [&] { return query().opt().record("", signature, 0, "mac", 10); };
+    CHECK(limited(is_signed(), 1232) == is_signed().bytes());
+  }
+}
+
 TEST_CASE("A message for a stream has its length before it") {
   const Bytes message{1, 2, 3};
   CHECK(framed(message) == Bytes{0, 3, 1, 2, 3});
