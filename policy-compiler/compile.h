@@ -91,6 +91,9 @@ struct CompileOptions {
   // one, `reserved:world`.
   bool ipv4 = true;
   bool ipv6 = true;
+  // Pods with toFQDNs ask for names by way of the proxy also where their DNS is a plain allow: the
+  // kernel is told to redirect port 53. What is allowed stays the same.
+  bool observe_dns = false;
 
   friend bool operator==(const CompileOptions&, const CompileOptions&) = default;
 };

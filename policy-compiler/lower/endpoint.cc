@@ -162,6 +162,10 @@ std::shared_ptr<const LoweredEndpoint> EndpointLowering::lower(const EndpointInp
   return built.endpoint;
 }
 
+bool EndpointLowering::observes_dns(const Job& job) {
+  return job.context.input.options.observe_dns && !job.selected.groups.empty();
+}
+
 std::shared_ptr<const LoweredEndpoint> EndpointLowering::build(const Job& job) {
   auto out = std::make_shared<LoweredEndpoint>();
   for (const std::uint8_t direction : {WEIR_INGRESS, WEIR_EGRESS}) {
@@ -183,7 +187,7 @@ std::shared_ptr<const LoweredEndpoint> EndpointLowering::build(const Job& job) {
   for (const SelectedSpec& spec : job.selected.specs) {
     out->holds.push_back(spec.rules->parts);
   }
-  out->kernel_rows = lower_rows(*out, job.context.universe);
+  out->kernel_rows = lower_rows(*out, job.context.universe, observes_dns(job));
   if (std::any_of(job.selected.specs.begin(), job.selected.specs.end(),
                   [](const SelectedSpec& spec) { return spec.rules->parts->policy->audit; })) {
     add_unaudited(job, *out);
@@ -202,7 +206,7 @@ void EndpointLowering::add_unaudited(const Job& job, LoweredEndpoint& out) {
   for (const std::uint8_t direction : {WEIR_INGRESS, WEIR_EGRESS}) {
     lower_direction(direction, without_audited, *without);
   }
-  const auto rows = lower_unaudited_rows(*without, job.context.universe);
+  const auto rows = lower_unaudited_rows(*without, job.context.universe, observes_dns(job));
   out.kernel_rows.insert(out.kernel_rows.end(), rows.begin(), rows.end());
   out.unaudited = std::move(without);
 }

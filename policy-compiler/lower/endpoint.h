@@ -81,6 +81,7 @@ private:
   static void group_fqdns(Selected& selected);
   static Masks allot(const EndpointInput& endpoint, const Selected& selected,
                      const Context& context);
+  static bool observes_dns(const Job& job);
   std::shared_ptr<const LoweredEndpoint> build(const Job& job);
   void add_unaudited(const Job& job, LoweredEndpoint& out);
   void lower_direction(std::uint8_t direction, const Job& job, LoweredEndpoint& out);

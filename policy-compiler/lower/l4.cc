@@ -2,6 +2,8 @@
 
 #include "policy-compiler/lower/ports.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <bit>
 #include <tuple>
@@ -260,6 +262,25 @@ void lower_direction(std::uint8_t direction, const std::vector<Filter>& filters,
             [](const Row& a, const Row& b) { return order_of(a.key) < order_of(b.key); });
 }
 
+std::vector<Filter> with_dns_observed(const std::vector<Filter>& filters) {
+  constexpr std::uint16_t kDnsPort = 53;
+  std::vector<Filter> out = filters;
+  for (const Filter& filter : filters) {
+    for (const std::uint8_t protocol : {std::uint8_t{IPPROTO_UDP}, std::uint8_t{IPPROTO_TCP}}) {
+      if (filter.effect != Effect::kAllow || filter.first > kDnsPort || filter.last < kDnsPort ||
+          (filter.protocol != 0 && filter.protocol != protocol)) {
+        continue;
+      }
+      Filter observed = filter;
+      observed.effect = Effect::kAllowL7;
+      observed.protocol = protocol;
+      observed.first = observed.last = kDnsPort;
+      out.push_back(std::move(observed));
+    }
+  }
+  return out;
+}
+
 // Where nothing is enforced, everything passes.
 Row pass_all(std::uint8_t direction) {
   Row row{};
@@ -274,8 +295,8 @@ Row pass_all(std::uint8_t direction) {
 } // namespace
 
 std::vector<EndpointPolicy::Row> lower_unaudited_rows(const LoweredEndpoint& endpoint,
-                                                      const Universe& universe) {
-  std::vector<Row> out = lower_rows(endpoint, universe);
+                                                      const Universe& universe, bool observe_dns) {
+  std::vector<Row> out = lower_rows(endpoint, universe, observe_dns);
   for (Row& row : out) {
     row.key.direction |= WEIR_WITHOUT_AUDITED;
   }
@@ -288,11 +309,16 @@ std::vector<EndpointPolicy::Row> lower_unaudited_rows(const LoweredEndpoint& end
 }
 
 std::vector<EndpointPolicy::Row> lower_rows(const LoweredEndpoint& endpoint,
-                                            const Universe& universe) {
+                                            const Universe& universe, bool observe_dns) {
   std::vector<Row> out;
   for (const std::uint8_t direction : {WEIR_INGRESS, WEIR_EGRESS}) {
     if (endpoint.is_enforced[direction]) {
-      lower_direction(direction, endpoint.filters[direction], universe, out);
+      const auto& filters = endpoint.filters[direction];
+      if (observe_dns && direction == WEIR_EGRESS) {
+        lower_direction(direction, with_dns_observed(filters), universe, out);
+      } else {
+        lower_direction(direction, filters, universe, out);
+      }
     }
   }
   return out;

@@ -10,13 +10,15 @@
 
 namespace weir::policy {
 
-// Of the directions that are enforced, sorted by direction, identity and place.
-[[nodiscard]] std::vector<EndpointPolicy::Row> lower_rows(const LoweredEndpoint& endpoint,
-                                                          const Universe& universe);
+// Of the directions that are enforced, sorted by direction, identity and place. observe_dns: plain
+// allows of port 53 outwards are redirects here, as the proxy is to see the questions; it judges by
+// the filters and lets them pass.
+[[nodiscard]] std::vector<EndpointPolicy::Row>
+lower_rows(const LoweredEndpoint& endpoint, const Universe& universe, bool observe_dns);
 
 // The same for the lookup that audit mode adds, from the policies that are enforced alone: complete
 // for both directions.
-[[nodiscard]] std::vector<EndpointPolicy::Row> lower_unaudited_rows(const LoweredEndpoint& endpoint,
-                                                                    const Universe& universe);
+[[nodiscard]] std::vector<EndpointPolicy::Row>
+lower_unaudited_rows(const LoweredEndpoint& endpoint, const Universe& universe, bool observe_dns);
 
 } // namespace weir::policy

@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace weir::admin {
@@ -71,6 +73,13 @@ struct ClusterHealth {
   std::chrono::seconds staleness{0}; // since the API was last heard of
 };
 
+// Why a message between joined sockets went by TCP.
+inline constexpr std::pair<weir_join_count, std::string_view> kUnjoinedReasons[] = {
+    {WEIR_JOIN_OFF, "off"},         {WEIR_JOIN_UNDECIDED, "undecided"},
+    {WEIR_JOIN_NO_PEER, "no_peer"}, {WEIR_JOIN_UNREAD, "unread"},
+    {WEIR_JOIN_FULL, "full"},       {WEIR_JOIN_UNFIT, "unfit"},
+    {WEIR_JOIN_BUSY, "busy"}};
+
 // Any method may be called from the admin thread.
 class Source {
 public:
@@ -86,12 +95,15 @@ public:
   [[nodiscard]] virtual Result<redirect::Counters> bpf_counters() = 0;
   [[nodiscard]] virtual std::vector<redirect::MapUse> bpf_map_use() = 0;
 
+  [[nodiscard]] virtual redirect::AccelerationState acceleration() = 0;
+
   // What is in force says so; nothing is changed.
   [[nodiscard]] virtual Result<boost::json::object> trace(const TraceQuestion& question) const = 0;
 
-  virtual void reload() = 0; // re-read policies and endpoints now
-  virtual void drain() = 0;  // stop accepting, let what runs end
-  virtual void quit() = 0;   // drain, then end the process
+  virtual void reload() = 0;            // re-read policies and endpoints now
+  virtual void accelerate(bool on) = 0; // what comes of it: acceleration()
+  virtual void drain() = 0;             // stop accepting, let what runs end
+  virtual void quit() = 0;              // drain, then end the process
 };
 
 } // namespace weir::admin

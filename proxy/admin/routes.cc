@@ -83,6 +83,19 @@ Reply fqdn(const RouteContext& context, const Parameters& /*parameters*/) {
   return json(fqdn_json(context.source.fqdn(), expired));
 }
 
+Reply acceleration(const RouteContext& context, const Parameters& /*parameters*/) {
+  return json(acceleration_json(context.source.acceleration()));
+}
+
+Reply accelerate(const RouteContext& context, const Parameters& parameters) {
+  const std::string_view wish = parameters.empty() ? "" : parameters.front().value;
+  if (wish != "true" && wish != "false") {
+    return text("?enabled= must be true or false\n", 400);
+  }
+  context.source.accelerate(wish == "true");
+  return text("OK\n");
+}
+
 Reply show_level(const RouteContext& /*context*/, const Parameters& /*parameters*/) {
   return text("level: " + std::string(log::level_name()) + "\n");
 }
@@ -166,6 +179,8 @@ constexpr auto kTraceAskedWith = [] {
 
 constexpr Route kRoutes[] = {
     {"/", "this list", false, help},
+    {"/acceleration", "joined sockets: whether, why not, how much; POST ?enabled=true sets it",
+     false, acceleration, accelerate, "enabled"},
     {"/config_dump", "the configuration in force", false, config_dump},
     {"/drain_listeners", "accept no more, let what runs end", false, nullptr, wish<&Source::drain>},
     {"/endpoints", "pods, their identities and policies", false, listing<endpoints_json>},

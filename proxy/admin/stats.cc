@@ -325,6 +325,22 @@ void map_capacity(const StatsInput& in, Samples& out) {
   }
 }
 
+void joined_bytes(const StatsInput& in, Samples& out) {
+  out.add(in.acceleration.counts[WEIR_JOIN_BYTES_TO_PROXY], {{"to", "proxy"}});
+  out.add(in.acceleration.counts[WEIR_JOIN_BYTES_TO_POD], {{"to", "pod"}});
+}
+
+void joined_messages(const StatsInput& in, Samples& out) {
+  out.add(in.acceleration.counts[WEIR_JOIN_MESSAGES_TO_PROXY], {{"to", "proxy"}});
+  out.add(in.acceleration.counts[WEIR_JOIN_MESSAGES_TO_POD], {{"to", "pod"}});
+}
+
+void unjoined_messages(const StatsInput& in, Samples& out) {
+  for (const auto& [code, name] : kUnjoinedReasons) {
+    out.add(in.acceleration.counts[code], {{"reason", std::string(name)}});
+  }
+}
+
 double seconds_since_epoch(std::chrono::system_clock::time_point time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
 }
@@ -489,6 +505,18 @@ constexpr Metric kMetrics[] = {
      +[](const StatsInput& in, Samples& out) { out.add(in.bpf.has_value() ? 1 : 0); }},
     {"weir_bpf_map_entries", kGauge, "Entries in use.", map_entries},
     {"weir_bpf_map_capacity", kGauge, "Entries that fit.", map_capacity},
+    {"weir_acceleration_enabled", kGauge, "1 when sockets of chosen pods are joined, else 0.",
+     +[](const StatsInput& in, Samples& out) { out.add(in.acceleration.enabled ? 1 : 0); }},
+    {"weir_joined_sockets_total", kCounter, "Sockets that were joined.",
+     +[](const StatsInput& in, Samples& out) {
+       out.add(in.acceleration.counts[WEIR_JOIN_SOCKETS]);
+     }},
+    {"weir_joined_bytes_total", kCounter, "Bytes that went straight from socket to socket.",
+     joined_bytes},
+    {"weir_joined_messages_total", kCounter, "Writes that went straight from socket to socket.",
+     joined_messages},
+    {"weir_unjoined_messages_total", kCounter,
+     "Writes between joined sockets that went by TCP, by reason.", unjoined_messages},
     {"process_cpu_seconds_total", kCounter, "User and system time.", cpu_seconds},
     {"process_resident_memory_bytes", kGauge, "Resident memory.", resident_memory},
     {"process_open_fds", kGauge, "Open file descriptors.", open_fds},
@@ -523,6 +551,7 @@ StatsInput take_stats(Source& source, std::chrono::system_clock::time_point star
   input.cluster = source.cluster_health();
   input.bpf = source.bpf_counters();
   input.maps = source.bpf_map_use();
+  input.acceleration = source.acceleration();
   input.started_at = started_at;
   if (!input.bpf) {
     log::debug("stats: {}", input.bpf.error().text());

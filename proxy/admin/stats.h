@@ -20,6 +20,7 @@ struct StatsInput {
   ClusterHealth cluster;
   Result<redirect::Counters> bpf = redirect::Counters{};
   std::vector<redirect::MapUse> maps;
+  redirect::AccelerationState acceleration;
   std::chrono::system_clock::time_point started_at;
 };
 

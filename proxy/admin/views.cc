@@ -136,6 +136,21 @@ json::value fqdn_json(const std::vector<FqdnRow>& fqdn, bool expired) {
   return rows;
 }
 
+json::value acceleration_json(const redirect::AccelerationState& state) {
+  json::object by_tcp;
+  for (const auto& [code, name] : kUnjoinedReasons) {
+    by_tcp[name] = state.counts[code];
+  }
+  return {{"enabled", state.enabled},
+          {"reason", state.reason},
+          {"sockets_joined", state.counts[WEIR_JOIN_SOCKETS]},
+          {"bytes_to_proxy", state.counts[WEIR_JOIN_BYTES_TO_PROXY]},
+          {"bytes_to_pods", state.counts[WEIR_JOIN_BYTES_TO_POD]},
+          {"messages_to_proxy", state.counts[WEIR_JOIN_MESSAGES_TO_PROXY]},
+          {"messages_to_pods", state.counts[WEIR_JOIN_MESSAGES_TO_POD]},
+          {"messages_by_tcp", std::move(by_tcp)}};
+}
+
 json::value config_json(const config::Config& config, const View& view) {
   json::array listeners;
   for (const auto& listener : config.listeners) {
@@ -150,6 +165,10 @@ json::value config_json(const config::Config& config, const View& view) {
          {"endpoint", listener.endpoint},
          {"peer", listener.peer},
          {"port", listener.port}});
+  }
+  json::array pods;
+  for (const auto& pattern : config.acceleration.pods) {
+    pods.push_back(json::value(pattern.to_string()));
   }
   const json::object values = {
       {"node", {{"name", config.node.name}}},
@@ -166,6 +185,7 @@ json::value config_json(const config::Config& config, const View& view) {
       {"redirect",
        {{"mode", config.redirect.mode == config::RedirectMode::kBpf ? "bpf" : "none"},
         {"bpffs", config.redirect.bpffs}}},
+      {"acceleration", {{"enabled", config.acceleration.enabled}, {"pods", std::move(pods)}}},
       {"admin", {{"address", config.admin.to_string()}}},
       {"metrics", {{"address", config.metrics.to_string()}}},
       {"access_log", {{"path", config.access_log.path}, {"format", "json"}}},

@@ -17,6 +17,7 @@ namespace weir::admin {
 // The identities of known pods, each once.
 [[nodiscard]] boost::json::value identities_json(const View& view);
 [[nodiscard]] boost::json::value fqdn_json(const std::vector<FqdnRow>& rows, bool expired);
+[[nodiscard]] boost::json::value acceleration_json(const redirect::AccelerationState& state);
 // The configuration in force, defaults filled in. It has no secrets to leave out.
 [[nodiscard]] boost::json::value config_json(const config::Config& config, const View& view);
 [[nodiscard]] boost::json::value server_json(const config::Config& config, const View& view,

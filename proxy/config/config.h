@@ -5,6 +5,7 @@
 #include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/result.h"
+#include "proxy/config/pod_pattern.h"
 
 #include <chrono>
 #include <cstdint>
@@ -70,6 +71,13 @@ enum class Denials : std::uint8_t {
 
 // What becomes of the method CONNECT.
 enum class Connect : std::uint8_t { kRefuse, kJudge };
+
+// Joining the sockets of the proxy and of pods (redirect-bpf/README.md says what that asks of
+// them).
+struct Acceleration {
+  bool enabled = false;
+  std::vector<PodPattern> pods; // that may be joined
+};
 
 struct Http {
   ByteCount max_head = 60 * 1024;         // longer: 431
@@ -163,6 +171,7 @@ struct Config {
   State state;
   std::uint32_t workers = 0; // 0 in the file or absent: one a core; filled by the loader
   Redirect redirect;
+  Acceleration acceleration;
   SocketAddress admin;   // default 127.0.0.1:9931
   SocketAddress metrics; // default :9932 on every address
   AccessLog access_log;

@@ -73,7 +73,7 @@ using Target =
                  Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
                  Member<Denials>, Member<Connect>, Member<AccessLogFormat>, Member<DnsRefusal>,
                  Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>,
-                 Member<std::vector<std::string>>>;
+                 Member<std::vector<std::string>>, Member<std::vector<PodPattern>>>;
 
 // Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
 // none.
@@ -101,6 +101,9 @@ constexpr Key kKeys[] = {
     {"state", "directory", +[](Config& c) -> std::string& { return c.state.directory; }},
     {"redirect", "mode", +[](Config& c) -> RedirectMode& { return c.redirect.mode; }},
     {"redirect", "bpffs", +[](Config& c) -> std::string& { return c.redirect.bpffs; }},
+    {"acceleration", "enabled", +[](Config& c) -> bool& { return c.acceleration.enabled; }},
+    {"acceleration", "pods",
+     +[](Config& c) -> std::vector<PodPattern>& { return c.acceleration.pods; }},
     {"admin", "address", +[](Config& c) -> SocketAddress& { return c.admin; }},
     {"metrics", "address", +[](Config& c) -> SocketAddress& { return c.metrics; }},
     {"accessLog", "path", +[](Config& c) -> std::string& { return c.access_log.path; }},
@@ -214,6 +217,14 @@ struct YamlType<DnsName> {
     return DnsName::from_text(scalar.text);
   }
 };
+template <>
+struct YamlType<PodPattern> {
+  static constexpr std::string_view kExpected =
+      "NAMESPACE/NAME, where each of both may be * for any";
+  static std::optional<PodPattern> read(const YamlScalar& scalar) {
+    return PodPattern::parse(scalar.text);
+  }
+};
 
 namespace {
 
@@ -228,6 +239,8 @@ std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
     return fields.list<IpPrefix>(key.name);
   } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
     return fields.has(key.name) ? std::optional(fields.list<std::string>(key.name)) : std::nullopt;
+  } else if constexpr (std::is_same_v<T, std::vector<PodPattern>>) {
+    return fields.list<PodPattern>(key.name);
   } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress> ||
                        std::is_same_v<T, bool> || std::is_same_v<T, DnsName>) {
     return fields.find<T>(key.name);
@@ -441,10 +454,10 @@ struct ValueText {
       std::string list;
       for (const auto& item : value) {
         list += list.empty() ? "" : ", ";
-        if constexpr (std::is_same_v<T, std::vector<IpPrefix>>) {
-          list += item.to_string();
-        } else {
+        if constexpr (std::is_same_v<T, std::vector<std::string>>) {
           list += item;
+        } else {
+          list += item.to_string();
         }
       }
       return list;

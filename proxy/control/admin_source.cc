@@ -84,6 +84,8 @@ Result<redirect::Counters> AdminSource::bpf_counters() { return x_redirector.cou
 
 std::vector<redirect::MapUse> AdminSource::bpf_map_use() { return x_redirector.map_use(); }
 
+redirect::AccelerationState AdminSource::acceleration() { return x_redirector.acceleration(); }
+
 Result<boost::json::object> AdminSource::trace(const admin::TraceQuestion& question) const {
   const Controller::InForce in_force = x_controller.in_force();
   if (in_force.input == nullptr) {
@@ -96,6 +98,9 @@ Result<boost::json::object> AdminSource::trace(const admin::TraceQuestion& quest
 }
 
 void AdminSource::reload() { boost::asio::post(x_control, x_wishes.reload); }
+void AdminSource::accelerate(bool on) {
+  boost::asio::post(x_control, [this, on] { x_wishes.accelerate(on); });
+}
 void AdminSource::drain() { boost::asio::post(x_control, x_wishes.drain); }
 void AdminSource::quit() { boost::asio::post(x_control, x_wishes.quit); }
 

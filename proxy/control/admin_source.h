@@ -13,7 +13,9 @@ class AdminSource final : public admin::Source {
 public:
   // Called on the control thread.
   struct Wishes {
-    std::function<void()> reload, drain, quit;
+    std::function<void()> reload;
+    std::function<void(bool on)> accelerate;
+    std::function<void()> drain, quit;
   };
 
   // All references outlive it.
@@ -31,7 +33,9 @@ public:
   [[nodiscard]] std::vector<redirect::MapUse> bpf_map_use() override;
   [[nodiscard]] Result<boost::json::object>
   trace(const admin::TraceQuestion& question) const override;
+  [[nodiscard]] redirect::AccelerationState acceleration() override;
   void reload() override;
+  void accelerate(bool on) override;
   void drain() override;
   void quit() override;
 

@@ -206,6 +206,7 @@ Controller::Compiled Controller::compile() {
   input.revision = ++x_revision;
   input.policies = x_policies.policies();
   input.header_secrets = x_secrets.header_values();
+  input.options.observe_dns = x_config.dns.observe;
   auto endpoints = endpoint::add_pods(
       *x_cluster, x_numbers,
       [this](const auto& pod) { return x_policies.loaded() && judged_here(pod); }, input);
@@ -279,6 +280,10 @@ Result<void> Controller::apply(const Compiled& compiled) {
     state.interface = known.interface;
     state.addresses = known.addresses;
     state.held = policy == nullptr || known.interface.empty();
+    state.joined = std::any_of(x_config.acceleration.pods.begin(), x_config.acceleration.pods.end(),
+                               [&known](const auto& chosen) {
+                                 return chosen.covers(known.endpoint_namespace, known.name);
+                               });
     if (policy != nullptr) {
       state.ingress_enforced = policy->enforced(policy::Direction::kIngress);
       state.egress_enforced = policy->enforced(policy::Direction::kEgress);

@@ -93,10 +93,14 @@ Result<void> Process::start() {
   if (auto opened = open_services(); !opened) {
     return opened.error();
   }
+  if (x_config.acceleration.enabled) {
+    accelerate(true);
+  }
   x_controller->set_listener_rows(listener_rows(x_config));
   x_controller->start();
   x_admin_source.emplace(x_context, *x_controller, *x_fqdn_cache, *x_redirector, workers(),
                          AdminSource::Wishes{.reload = [this] { x_controller->reload(); },
+                                             .accelerate = [this](bool on) { accelerate(on); },
                                              .drain = [this] { drain(); },
                                              .quit = [this] { quit(); }});
   auto server = admin::AdminServer::start(x_config, *x_admin_source);
@@ -195,6 +199,16 @@ void Process::run() {
   x_context.run();
   x_controller->stop();
   x_access_log->flush();
+}
+
+// Without it everything works, only slower: no reason to give up.
+void Process::accelerate(bool enabled) {
+  const auto done = x_redirector->set_acceleration(enabled);
+  if (!done) {
+    log::warning("acceleration is off: {}", done.error().text());
+  } else {
+    log::info("acceleration is {}", enabled ? "on" : "off");
+  }
 }
 
 void Process::drain() {

@@ -43,6 +43,7 @@ private:
   Result<void> open_services();
   void await_signal();
   void await_interfaces();
+  void accelerate(bool enabled);
   void drain();
   void quit();
   void await_drained();

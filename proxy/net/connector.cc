@@ -35,6 +35,7 @@ ErrorCode bind_to_source(int fd, const IpAddress& source) {
   // option of level IPPROTO_IP for both families.
   if (!set_option(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, 1) ||
       !set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) ||
+      !set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1) || // as what listener.cc accepts
       !set_option(fd, SOL_SOCKET, SO_MARK, static_cast<int>(WEIR_MARK_FROM_PROXY))) {
     return from_errno();
   }

@@ -86,6 +86,11 @@ Result<UniqueFd> open_transparent_listener(Family family) {
   if (!transparent) {
     return transparent.error();
   }
+  // What is accepted inherits it. Between joined sockets an urgent byte is one like others; so that
+  // a connection does not say something else where they are not joined, it is one everywhere.
+  if (auto result = set_option(fd->get(), SOL_SOCKET, SO_OOBINLINE, "SO_OOBINLINE"); !result) {
+    return result.error();
+  }
   return bind_and_listen(std::move(*fd), address);
 }
 

@@ -34,8 +34,8 @@ struct TcpFlow {
 };
 
 struct TcpHandlers {
-  // Speaks DNS over TCP on the socket until its end. The gate has judged the flow (kRedirect,
-  // kDns). The context outlives the coroutine, which runs in its worker's gate.
+  // Speaks DNS over TCP on the socket until its end. The gate has judged the flow (kRedirect
+  // and kDns, or kAllow). The context outlives the coroutine, which runs in its worker's gate.
   std::function<boost::asio::awaitable<void>(SessionContext& context,
                                              boost::asio::ip::tcp::socket socket,
                                              std::unique_ptr<PolicyGate> gate, TcpFlow flow)>

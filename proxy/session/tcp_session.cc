@@ -15,9 +15,12 @@ namespace asio = boost::asio;
 
 namespace {
 
+constexpr std::uint16_t kDnsPort = 53;
+
 enum class Way : std::uint8_t { kRefuse, kRelay, kHttp, kDns, kTls };
 
-Way choose(const PolicyGate& gate, Spoken spoken) {
+// observes_dns: a flow of port 53 may be here only so that its questions are seen.
+Way choose(const PolicyGate& gate, Spoken spoken, std::uint16_t port, bool observes_dns) {
   using policy::L7Protocol;
   switch (gate.verdict()) {
   case policy::Verdict::kDeny:
@@ -30,6 +33,7 @@ Way choose(const PolicyGate& gate, Spoken spoken) {
     case Spoken::kDns:
       return Way::kDns;
     case Spoken::kByPolicy:
+      return observes_dns && port == kDnsPort ? Way::kDns : Way::kRelay;
     case Spoken::kTcp:
       return Way::kRelay;
     }
@@ -130,7 +134,7 @@ asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket
                                       TcpFlow flow, std::unique_ptr<PolicyGate> gate, Spoken spoken,
                                       Admission /*admission*/) {
   co_await asio::this_coro::throw_if_cancelled(false);
-  switch (choose(*gate, spoken)) {
+  switch (choose(*gate, spoken, flow.port, service.x_context.dns.observe)) {
   case Way::kRefuse:
     service.refuse(std::move(socket), flow, *gate,
                    gate->verdict() == policy::Verdict::kDeny ? "policy" : "protocol");

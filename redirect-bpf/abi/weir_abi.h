@@ -121,6 +121,7 @@ WEIR_ASSERT_LAYOUT(struct weir_endpoint, 16);
 /* Some policy is only audited: its rows with WEIR_WITHOUT_AUDITED decide about what the others
  * refuse. */
 #define WEIR_ENDPOINT_AUDITED 8u
+#define WEIR_ENDPOINT_JOINED 16u /* its connections with the proxy may be joined */
 
 /* weir_identities (array of maps, index: slot) → inner LPM trie of these: whose address is this?
  * Value: __u32 identity. Pods as /128 (mapped), nodes, and every prefix a policy names. A miss is
@@ -337,6 +338,74 @@ static inline __u32 weir_drop_index(__u32 reason, __u32 direction) {
   return reason * 2 + direction;
 }
 #define WEIR_DROP_COUNTERS (WEIR_DROP_MAX * 2)
+
+/* Joined sockets (bpf/join.bpf.c): the two ends of a connection between a pod and the proxy.
+ *
+ * weir_join_config (array of one). Writer: user. Reader: join's programs. */
+struct weir_join_config {
+  __u64 node_netns;   /* cookie of the namespace that the proxy is in */
+  __u32 enabled;      /* 0: everything goes by TCP, also between sockets that are joined */
+  __u32 max_bytes;    /* that may wait in a reader's queue, however large its buffer is */
+  __u32 max_messages; /* in which they may lie there */
+  __u32 pad;
+};
+WEIR_ASSERT_LAYOUT(struct weir_join_config, 24);
+
+/* weir_joined (sockhash) and weir_join_ends (hash, value: address of the kernel's socket): one end
+ * as it sees itself. With both initial sequence numbers no other connection has the same, also not
+ * one with the same addresses and ports in another namespace. */
+struct weir_join_key {
+  struct weir_addr local;
+  struct weir_addr remote;
+  __u32 first_sent; /* sequence numbers of the first byte in each direction */
+  __u32 first_received;
+  __u16 local_port_be;
+  __u16 remote_port_be;
+};
+WEIR_ASSERT_LAYOUT(struct weir_join_key, 44);
+
+enum weir_join_role {
+  WEIR_JOIN_NONE = 0,
+  WEIR_JOIN_LISTENER = 1,   /* the proxy's; what it accepts inherits this */
+  WEIR_JOIN_DOWNSTREAM = 2, /* the proxy's, accepted from a client pod */
+  WEIR_JOIN_UPSTREAM = 3,   /* the proxy's, to a server pod */
+  WEIR_JOIN_CLIENT = 4,     /* a pod's, redirected */
+  WEIR_JOIN_SERVER = 5,     /* a pod's, accepted from the proxy */
+};
+
+/* weir_join_state (socket storage). Writer: user for listeners, else join's programs. */
+struct weir_join_state {
+  __u64 peer_socket;         /* the other end in the kernel; 0: not looked up yet */
+  __u64 touched_jiffies;     /* what keeps the flow alive in the other maps was renewed then */
+  struct weir_join_key peer; /* the other end */
+  __u32 revision;            /* weir_config.revision that the flow was last looked up under */
+  /* Whose rows allow it. CLIENT, DOWNSTREAM: the entry in weir_conntrack. UPSTREAM, SERVER: tuple
+   * is the key in weir_returns, endpoint the server. */
+  struct weir_ct_key flow;
+  struct weir_addr pod; /* key in weir_endpoints */
+  __u32 messages;       /* put into the peer's queue since that was last seen empty */
+  __u8 role;
+  __u8 pad[3];
+};
+WEIR_ASSERT_LAYOUT(struct weir_join_state, 136);
+
+/* weir_join_counts (per-CPU array, key: enum weir_join_count). */
+enum weir_join_count {
+  WEIR_JOIN_SOCKETS = 0, /* joined so far */
+  WEIR_JOIN_BYTES_TO_PROXY = 1,
+  WEIR_JOIN_BYTES_TO_POD = 2,
+  WEIR_JOIN_MESSAGES_TO_PROXY = 3,
+  WEIR_JOIN_MESSAGES_TO_POD = 4,
+  /* Messages that went by TCP all the same, by reason. */
+  WEIR_JOIN_OFF = 5,       /* switched off, for all or for the pod */
+  WEIR_JOIN_UNDECIDED = 6, /* the data path has not said under the present policy: redirect */
+  WEIR_JOIN_NO_PEER = 7,   /* the other end is not joined (yet) */
+  WEIR_JOIN_UNREAD = 8,    /* bytes that went by TCP have not been read yet */
+  WEIR_JOIN_FULL = 9,      /* as much as may wait in the reader's queue is there */
+  WEIR_JOIN_UNFIT = 10,    /* TLS in the kernel, zero-copy, a blocking reader, memory pressure */
+  WEIR_JOIN_BUSY = 11,     /* the pod's socket is locked; the proxy does not wait for a pod */
+  WEIR_JOIN_COUNT_MAX = 16,
+};
 
 /* weir_events (ring buffer): one for each new flow that was decided, and each dropped packet that
  * opened none. */

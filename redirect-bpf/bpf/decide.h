@@ -289,6 +289,11 @@ WEIR_PURE bool weir_is_close(__u8 protocol, __u8 tcp_flags)
 	return protocol == WEIR_PROTO_TCP && (tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));
 }
 
+WEIR_PURE bool weir_is_reset(__u8 protocol, __u8 tcp_flags)
+{
+	return protocol == WEIR_PROTO_TCP && (tcp_flags & WEIR_TCP_RST);
+}
+
 /* A flow known as `before` is decided again as `after`. A TCP connection that the proxy has ended
  * stays with the proxy, also where policy would now let it pass by: the server knows nothing of
  * it. (The other way round cannot be mended: the proxy's listener answers with RST.) */
@@ -369,6 +374,45 @@ WEIR_PURE __u32 weir_without_mark(__u32 mark)
 		       ours == WEIR_MARK_TO_SENDER
 		   ? mark & ~WEIR_MARK_MASK
 		   : mark;
+}
+
+/* --- joined sockets
+ *
+ * A message that goes by the short way is put at the end of a queue of its own at the reader, and
+ * the kernel reads that queue before it reads what came by TCP. So:
+ *
+ *   order    it may go that way only when the reader has read every byte that the writer ever gave
+ *            to TCP. Both count the same sequence numbers: read == written. What goes by TCP after
+ *            it is read after it, as its queue comes first.
+ *   bound    and only as long as no more than max_bytes in max_messages then wait in the queue, and
+ *            no more than half of what the reader's buffer holds: both ways share that, and TCP
+ * must never find it full of what did not come by its window. TCP has its own bounds for the rest,
+ * and what it holds must be read first (order).
+ *
+ * Nothing else is remembered about a direction: both are looked up for each message. */
+struct weir_join_view {
+	__u32 written;	/* sequence number after the last byte that the writer gave to TCP */
+	__u32 read;	/* the same of the last byte that the reader took from TCP */
+	__u32 queued;	/* bytes that wait at the reader */
+	__u32 buffer;	/* its buffer's size */
+	__u32 messages; /* that went the short way since the queue was last seen empty */
+	__u32 size;
+};
+
+WEIR_PURE __u8 weir_join_step(const struct weir_join_view *view, __u32 max_bytes,
+			      __u32 max_messages)
+{
+	__u32 half = view->buffer / 2;
+
+	if (view->read != view->written)
+		return WEIR_JOIN_UNREAD;
+	if (max_bytes > half)
+		max_bytes = half;
+	if (view->queued > max_bytes || view->size > max_bytes - view->queued)
+		return WEIR_JOIN_FULL;
+	if (view->queued && view->messages >= max_messages)
+		return WEIR_JOIN_FULL;
+	return WEIR_JOIN_SOCKETS; /* no reason against it */
 }
 
 #endif

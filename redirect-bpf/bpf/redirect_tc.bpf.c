@@ -264,6 +264,10 @@ __noinline int weir_look_up(const struct weir_packet *packet, struct weir_flow *
 			if (entry->revision == flow->revision) {
 				weir_touch_flow(entry, flow->endpoint, &packet->tuple.source,
 						closing | WEIR_CT_REPLIED, flow->now);
+				/* The proxy's socket is gone. Should this not arrive, the pod's
+				 * next packet is looked at, finds none, and is answered. */
+				if (weir_is_reset(packet->tuple.protocol, packet->tcp_flags))
+					entry->flags &= ~WEIR_CT_SETTLED;
 				return 1;
 			}
 			flow->established = 1;

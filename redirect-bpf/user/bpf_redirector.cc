@@ -22,7 +22,8 @@ std::uint16_t flags_of(const EndpointState& endpoint) {
   return static_cast<std::uint16_t>(
       (endpoint.ingress_enforced ? WEIR_ENDPOINT_INGRESS_ENFORCED : 0u) |
       (endpoint.egress_enforced ? WEIR_ENDPOINT_EGRESS_ENFORCED : 0u) |
-      (endpoint.held ? WEIR_ENDPOINT_HELD : 0u) | (endpoint.audited ? WEIR_ENDPOINT_AUDITED : 0u));
+      (endpoint.held ? WEIR_ENDPOINT_HELD : 0u) | (endpoint.audited ? WEIR_ENDPOINT_AUDITED : 0u) |
+      (endpoint.joined ? WEIR_ENDPOINT_JOINED : 0u));
 }
 
 weir_learned_key learned_key(std::uint32_t endpoint, const IpAddress& address) {
@@ -492,6 +493,21 @@ Result<void> BpfRedirector::set_listeners(std::span<const WorkerListeners> worke
     return invalid_error("more than " + std::to_string(WEIR_MAX_WORKERS) + " workers");
   }
   const int map = x_object.maps().listeners;
+  x_tcp_listeners.clear();
+  for (const WorkerListeners& sockets : workers) {
+    for (const int socket : {sockets.tcp4, sockets.tcp6}) {
+      if (socket >= 0) {
+        x_tcp_listeners.push_back(socket);
+      }
+    }
+  }
+  if (x_acceleration) {
+    for (const int socket : x_tcp_listeners) {
+      if (auto added = x_acceleration->add_listener(socket); !added) {
+        return added.error();
+      }
+    }
+  }
   for (std::uint32_t worker = 0; worker < WEIR_MAX_WORKERS; ++worker) {
     const WorkerListeners sockets = worker < workers.size() ? workers[worker] : WorkerListeners{};
     const struct {
@@ -515,6 +531,7 @@ Result<void> BpfRedirector::set_listeners(std::span<const WorkerListeners> worke
 }
 
 Result<void> BpfRedirector::clear_listeners() {
+  x_tcp_listeners.clear();
   if (auto written = write_config(x_config.revision, 0); !written) {
     return written.error();
   }
@@ -575,6 +592,48 @@ std::vector<MapUse> BpfRedirector::map_use() {
     }
   }
   return uses;
+}
+
+Result<void> BpfRedirector::set_acceleration(bool enabled) {
+  const std::lock_guard lock(x_acceleration_mutex);
+  x_accelerates = false;
+  if (!enabled) {
+    x_acceleration_reason = "switched off";
+    return x_acceleration ? x_acceleration->set_enabled(false) : Result<void>{};
+  }
+  const Result<void> begun = begin_acceleration();
+  x_accelerates = begun.has_value();
+  x_acceleration_reason = begun ? "" : begun.error().text();
+  return begun;
+}
+
+Result<void> BpfRedirector::begin_acceleration() {
+  if (!x_acceleration) {
+    auto opened = Acceleration::open(pin_folder(x_options.bpffs));
+    if (!opened) {
+      return opened.error();
+    }
+    x_acceleration.emplace(std::move(*opened));
+  }
+  for (const int socket : x_tcp_listeners) {
+    if (auto added = x_acceleration->add_listener(socket); !added) {
+      return added;
+    }
+  }
+  return x_acceleration->set_enabled(true);
+}
+
+AccelerationState BpfRedirector::acceleration() {
+  const std::lock_guard lock(x_acceleration_mutex);
+  AccelerationState state;
+  state.enabled = x_accelerates;
+  state.reason = x_acceleration_reason;
+  if (x_acceleration) {
+    if (const auto counts = x_acceleration->counts()) {
+      std::copy(std::begin(counts->of), std::end(counts->of), std::begin(state.counts));
+    }
+  }
+  return state;
 }
 
 int BpfRedirector::event_fd() const { return ring_buffer__epoll_fd(x_events.get()); }

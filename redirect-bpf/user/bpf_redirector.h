@@ -24,9 +24,11 @@
 // read: the control thread must poll netlink_fd().
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
-// last_used_ns() and backend_of() may be called by any thread. All in the node's network namespace.
+// last_used_ns(), backend_of() and acceleration() may be called by any thread. All in the node's
+// network namespace.
 #pragma once
 
+#include "redirect-bpf/user/acceleration.h"
 #include "redirect-bpf/user/attachment.h"
 #include "redirect-bpf/user/interfaces.h"
 #include "redirect-bpf/user/loader.h"
@@ -39,6 +41,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -79,6 +82,8 @@ public:
   Result<void> hold_new_pods(std::function<bool(const std::string&)> is_other) override;
   Result<Counters> counters() override;
   std::vector<MapUse> map_use() override;
+  Result<void> set_acceleration(bool enabled) override;
+  AccelerationState acceleration() override;
 
   // Readable when interfaces have come or gone; then call handle_netlink().
   [[nodiscard]] int netlink_fd() const { return x_interfaces.fd(); }
@@ -120,6 +125,7 @@ private:
   Result<void> write_config(std::uint32_t revision, std::uint32_t workers);
   void remove_gone(const WantedEndpoints& wanted);
   void attach_interfaces(std::vector<std::string>& errors);
+  Result<void> begin_acceleration();
 
   Options x_options;
   BpfObject x_object;
@@ -136,6 +142,12 @@ private:
   std::set<std::string> x_attached;
   std::function<bool(const std::string&)> x_is_other; // null: new pods are not held
   bool x_applied = false;
+  std::vector<int> x_tcp_listeners; // of the proxy; its own, while they listen
+
+  std::mutex x_acceleration_mutex; // guards the next three
+  std::optional<Acceleration> x_acceleration;
+  bool x_accelerates = false;
+  std::string x_acceleration_reason = "switched off";
   std::mutex x_learned_mutex; // weir_learned is read, changed and written back
 };
 

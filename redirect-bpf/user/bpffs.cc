@@ -50,16 +50,19 @@ Result<void> make_folder(const std::string& path) {
 
 } // namespace
 
-std::optional<std::string> find_bpffs() {
+std::optional<std::string> find_mount(const std::string& type) {
   std::optional<std::string> found;
-  each_mount([&](const std::string& /*name*/, const std::string& folder, const std::string& type) {
-    if (type == "bpf") {
-      found = folder;
-    }
-    return found.has_value();
-  });
+  each_mount(
+      [&](const std::string& /*name*/, const std::string& folder, const std::string& mounted) {
+        if (mounted == type) {
+          found = folder;
+        }
+        return found.has_value();
+      });
   return found;
 }
+
+std::optional<std::string> find_bpffs() { return find_mount("bpf"); }
 
 Result<void> ensure_bpffs(const std::string& path) {
   if (is_bpffs(path)) {

@@ -12,7 +12,9 @@
 
 namespace weir::redirect {
 
-// The first BPF file system in the mount table.
+// The first mount of this type of file system ("cgroup2") in the mount table.
+[[nodiscard]] std::optional<std::string> find_mount(const std::string& type);
+// The first BPF file system.
 [[nodiscard]] std::optional<std::string> find_bpffs();
 
 // `path` is, or lies on, a BPF file system; or is made to be one. A mount made here carries weir's

@@ -1,8 +1,8 @@
 #include "redirect-bpf/user/loader.h"
 
 #include "proxy/base/log.h"
-#include "proxy/base/unique_fd.h"
 #include "redirect-bpf/abi/weir_abi.h"
+#include "redirect-bpf/user/pinned_maps.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -12,8 +12,6 @@
 #include <cstdarg>
 #include <cstdio>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 namespace weir::redirect {
 
@@ -35,22 +33,6 @@ int log_libbpf(libbpf_print_level level, const char* format, std::va_list argume
   }
   log::write(worth ? log::Level::kWarning : log::Level::kDebug, text);
   return length;
-}
-
-Result<void> adopt_map(bpf_map* map, int fd, const std::string& path) {
-  bpf_map_info info{};
-  std::uint32_t length = sizeof(info);
-  if (bpf_map_get_info_by_fd(fd, &info, &length) != 0) {
-    return errno_error("read about " + path);
-  }
-  if (info.type != static_cast<std::uint32_t>(bpf_map__type(map)) ||
-      info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map)) {
-    return invalid_error(path + " has another layout than this version of weir: clean up first");
-  }
-  if (const int error = bpf_map__reuse_fd(map, fd); error != 0) {
-    return errno_error(-error, "adopt " + path);
-  }
-  return {};
 }
 
 Result<void> resize(redirect_tc& skeleton, const MapSizes& sizes) {
@@ -93,27 +75,15 @@ Result<BpfObject> BpfObject::load(const std::string& folder, const MapSizes& siz
     return resized.error();
   }
 
-  std::vector<std::pair<bpf_map*, std::string>> fresh;
-  bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, skeleton.obj) {
-    const std::string path = folder + "/maps/" + bpf_map__name(map);
-    const UniqueFd pinned(bpf_obj_get(path.c_str()));
-    if (!pinned.valid()) {
-      if (errno != ENOENT) {
-        return errno_error("open " + path);
-      }
-      fresh.emplace_back(map, path);
-    } else if (auto adopted = adopt_map(map, pinned.get(), path); !adopted) {
-      return adopted.error();
-    }
+  const auto fresh = adopt_pinned_maps(*skeleton.obj, folder);
+  if (!fresh) {
+    return fresh.error();
   }
   if (const int error = redirect_tc__load(&skeleton); error != 0) {
     return errno_error(-error, "load the BPF programs");
   }
-  for (const auto& [made, path] : fresh) {
-    if (bpf_obj_pin(bpf_map__fd(made), path.c_str()) != 0) {
-      return errno_error("pin " + path);
-    }
+  if (auto pinned = pin_maps(*fresh); !pinned) {
+    return pinned.error();
   }
 
   const auto& maps = skeleton.maps;

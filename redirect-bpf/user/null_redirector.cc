@@ -41,4 +41,13 @@ Result<Counters> NullRedirector::counters() { return Counters{}; }
 
 std::vector<MapUse> NullRedirector::map_use() { return {}; }
 
+Result<void> NullRedirector::set_acceleration(bool enabled) {
+  return enabled ? invalid_error("nothing is redirected by BPF, so there is nothing to join")
+                 : Result<void>{};
+}
+
+AccelerationState NullRedirector::acceleration() {
+  return {.enabled = false, .reason = "nothing is redirected by BPF", .counts = {}};
+}
+
 } // namespace weir::redirect

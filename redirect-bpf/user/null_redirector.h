@@ -23,6 +23,8 @@ public:
   Result<void> hold_new_pods(std::function<bool(const std::string&)> is_other) override;
   Result<Counters> counters() override;
   std::vector<MapUse> map_use() override;
+  Result<void> set_acceleration(bool enabled) override;
+  AccelerationState acceleration() override;
 };
 
 } // namespace weir::redirect

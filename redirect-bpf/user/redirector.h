@@ -2,8 +2,8 @@
 // policies, names or HTTP. Two implementations: BpfRedirector (bpf_redirector.h) and, where no
 // BPF is wanted (redirect.mode none, unit tests), NullRedirector.
 //
-// Thread: control, except learn(), set_learned(), last_used_ns() and backend_of(), which any worker
-// may call at any time.
+// Thread: control, except learn(), set_learned(), last_used_ns(), backend_of() and acceleration(),
+// which any thread may call at any time.
 #pragma once
 
 #include "proxy/base/ip.h"
@@ -38,6 +38,7 @@ struct EndpointState {
   bool egress_enforced = false;
   bool held = false;    // no policy could be computed: drop everything
   bool audited = false; // some policy is only audited: there are rows WEIR_WITHOUT_AUDITED
+  bool joined = false;  // its connections with the proxy may be joined (acceleration)
   std::span<const PolicyRow> rows;
 };
 
@@ -65,6 +66,13 @@ struct WorkerListeners {
 struct Counters {
   std::uint64_t packets[WEIR_COUNT_MAX] = {};
   std::uint64_t drops[WEIR_DROP_COUNTERS] = {}; // weir_drop_index()
+};
+
+// Joined sockets: acceleration.h.
+struct AccelerationState {
+  bool enabled = false; // wanted, and at work
+  std::string reason;   // why not, where that is known
+  std::uint64_t counts[WEIR_JOIN_COUNT_MAX] = {};
 };
 
 struct MapUse {
@@ -113,6 +121,10 @@ public:
 
   virtual Result<Counters> counters() = 0;
   virtual std::vector<MapUse> map_use() = 0;
+
+  // On: sockets of pods that may be joined are, from now on. An error says why they cannot be.
+  virtual Result<void> set_acceleration(bool enabled) = 0;
+  virtual AccelerationState acceleration() = 0; // any thread
 };
 
 } // namespace weir::redirect

@@ -3,9 +3,10 @@
 #
 # One node namespace, three pairs of pods, each a client with wrk and a server with nginx:
 #
-#   direct    nobody between them
-#   weir      BPF redirection to weir-proxy, a policy with two HTTP rules
-#   haproxy   nft TPROXY to HAProxy, mode http, "usesrc clientip", an ACL with the same two rules
+#   direct       nobody between them
+#   weir         BPF redirection to weir-proxy, a policy with two HTTP rules
+#   accelerated  the same with joined sockets (acceleration.enabled)
+#   haproxy      nft TPROXY to HAProxy, mode http, "usesrc clientip", an ACL with the same two rules
 #
 # Both proxies have one thread a core, keep the client's address, and hold one connection to the
 # server for each of the client's. weir writes its log line a request; HAProxy writes none, because
@@ -93,7 +94,8 @@ for mode in direct weir haproxy; do
   make_pod "s-$mode" $((number += 1))
   start_server "s-$mode"
 done
-declare -A server=([direct]=10.0.1.12 [weir]=10.0.1.14 [haproxy]=10.0.1.16)
+declare -A server=([direct]=10.0.1.12 [weir]=10.0.1.14 [accelerated]=10.0.1.14 [haproxy]=10.0.1.16)
+declare -A client=([direct]=c-direct [weir]=c-weir [accelerated]=c-weir [haproxy]=c-haproxy)
 
 # --- weir: knows its own two pods only
 mount -t bpf bpf "$dir/bpffs"
@@ -108,6 +110,7 @@ endpoints: {file: $dir/endpoints.yaml}
 state: {directory: $dir/state}
 workers: 2
 redirect: {mode: bpf, bpffs: $dir/bpffs}
+acceleration: {pods: ["bench/*"]}
 accessLog: {path: $dir/access.json}
 END
 start node /dev/null "$dir/weir.log" "$bin/weir-proxy" --config "$dir/weir.yaml"
@@ -149,6 +152,10 @@ ip -n "$tag-node" route add local default dev lo table 101
 start node "$dir/haproxy-requests" "$dir/haproxy.log" haproxy -db -f "$dir/haproxy.cfg"
 haproxy=$!
 
+accelerate() { inside node curl -sSf -X POST "http://127.0.0.1:9931/acceleration?enabled=$1" >/dev/null; }
+is_accelerated() { inside node curl -sSf http://127.0.0.1:9931/acceleration | grep -q '"enabled":true'; }
+joined_bytes() { inside node curl -sSf http://127.0.0.1:9931/acceleration | grep -o '"bytes_to_proxy":[0-9]*' | cut -d: -f2; }
+
 for mode in direct weir haproxy; do
   wait_for "an answer through $mode" inside "c-$mode" curl -sSf "http://${server[$mode]}/small"
 done
@@ -166,15 +173,27 @@ memory() { awk -v key="$2:" '$1 == key {print $2}' "/proc/$1/status"; }
 
 idle_rss=$(memory "$weir" VmRSS)
 one_round() { # one_round MODE FILE: appends a line to the table, or fails when time was stolen
-  local mode=$1 file=$2 pid=0 out used=0 before after proxy_before=0 proxy_after=0
-  [[ $mode == weir ]] && pid=$weir
+  local mode=$1 file=$2 pid=0 out used=0 before after proxy_before=0 proxy_after=0 joined=0
+  [[ $mode == weir || $mode == accelerated ]] && pid=$weir
+  if [[ $mode == accelerated ]]; then
+    accelerate true
+    wait_for "acceleration" is_accelerated
+    joined=$(joined_bytes)
+  fi
   [[ $mode == haproxy ]] && pid=$haproxy
   [[ $pid -eq 0 ]] || proxy_before=$(ticks "$pid")
   read -r -a before < <(machine)
-  out=$(inside "c-$mode" wrk -t2 -c"$connections" -d"${seconds}s" --latency "http://${server[$mode]}/$file")
+  out=$(inside "${client[$mode]}" wrk -t2 -c"$connections" -d"${seconds}s" --latency "http://${server[$mode]}/$file")
   read -r -a after < <(machine)
   [[ $pid -eq 0 ]] || proxy_after=$(ticks "$pid")
   used=$((after[0] - before[0]))
+  if [[ $mode == accelerated ]]; then
+    accelerate false
+    if (($(joined_bytes) == joined)); then
+      complain "no byte of the accelerated round went from socket to socket"
+      exit 1
+    fi
+  fi
   if (((after[1] - before[1]) * 20 > after[2] - before[2])); then
     return 1
   fi
@@ -196,7 +215,7 @@ one_round() { # one_round MODE FILE: appends a line to the table, or fails when 
 
 for file in small large; do
   for ((round = 0; round < rounds; round++)); do
-    for mode in direct weir haproxy; do
+    for mode in direct weir accelerated haproxy; do
       for attempt in 1 2 3 4 5; do
         if one_round $mode $file; then break; fi
         complain "$mode $file: more than 5 % of the time was stolen (attempt $attempt)"

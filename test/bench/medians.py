@@ -21,7 +21,7 @@ def main():
     medians = medians_of(sys.argv[1], 2)
     head = ("BODY", "MODE", "REQUESTS/S", "OF DIRECT", "OF HAPROXY", "P99 MS", "CPU PROXY",
             "CPU MACHINE")
-    row = "{:<8}{:<10}{:>12}{:>11}{:>12}{:>9}{:>11}{:>13}"
+    row = "{:<8}{:<12}{:>12}{:>11}{:>12}{:>9}{:>11}{:>13}"
     print(row.format(*head))
     for (mode, file), (rate, p99, proxy, machine) in medians.items():
         direct, haproxy = medians["direct", file][0], medians["haproxy", file][0]

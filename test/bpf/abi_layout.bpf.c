@@ -18,4 +18,6 @@ struct weir_learned_key layout_learned_key;
 struct weir_learned_entry layout_learned_entry;
 struct weir_ct_key layout_ct_key;
 struct weir_ct_entry layout_ct_entry;
+struct weir_join_config layout_join_config;
+struct weir_join_state layout_join_state;
 struct weir_event layout_event;

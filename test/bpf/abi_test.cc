@@ -81,6 +81,20 @@ TEST_CASE("every struct of the ABI has the same layout in BPF and in C++") {
         {WEIR_AT(weir_ct_entry, last_seen_ns), WEIR_AT(weir_ct_entry, revision),
          WEIR_AT(weir_ct_entry, rule), WEIR_AT(weir_ct_entry, verdict),
          WEIR_AT(weir_ct_entry, flags), WEIR_AT(weir_ct_entry, pad)});
+  check("weir_join_config", sizeof(weir_join_config),
+        {WEIR_AT(weir_join_config, node_netns), WEIR_AT(weir_join_config, enabled),
+         WEIR_AT(weir_join_config, max_bytes), WEIR_AT(weir_join_config, max_messages),
+         WEIR_AT(weir_join_config, pad)});
+  check("weir_join_key", sizeof(weir_join_key),
+        {WEIR_AT(weir_join_key, local), WEIR_AT(weir_join_key, remote),
+         WEIR_AT(weir_join_key, first_sent), WEIR_AT(weir_join_key, first_received),
+         WEIR_AT(weir_join_key, local_port_be), WEIR_AT(weir_join_key, remote_port_be)});
+  check("weir_join_state", sizeof(weir_join_state),
+        {WEIR_AT(weir_join_state, peer_socket), WEIR_AT(weir_join_state, touched_jiffies),
+         WEIR_AT(weir_join_state, peer), WEIR_AT(weir_join_state, revision),
+         WEIR_AT(weir_join_state, flow), WEIR_AT(weir_join_state, pod),
+         WEIR_AT(weir_join_state, messages), WEIR_AT(weir_join_state, role),
+         WEIR_AT(weir_join_state, pad)});
   check("weir_event", sizeof(weir_event),
         {WEIR_AT(weir_event, time_ns), WEIR_AT(weir_event, tuple), WEIR_AT(weir_event, endpoint),
          WEIR_AT(weir_event, identity), WEIR_AT(weir_event, rule), WEIR_AT(weir_event, verdict),

@@ -207,3 +207,50 @@ TEST_CASE(
   CHECK(enforced.rule == 5);
   CHECK(enforced.reason == WEIR_DROP_POLICY_DENY);
 }
+
+TEST_CASE("a message between joined sockets overtakes nothing and piles up nowhere") {
+  constexpr std::uint32_t kBytes = 1000, kMessages = 3;
+  weir_join_view view{
+      .written = 500, .read = 500, .queued = 0, .buffer = 10'000, .messages = 0, .size = 1000};
+  const auto step = [&view] { return weir_join_step(&view, kBytes, kMessages); };
+  CHECK(step() == WEIR_JOIN_SOCKETS);
+
+  view.read = 499;
+  CHECK(step() == WEIR_JOIN_UNREAD);
+  // Numbers begin again after 2^32; "less" would mean nothing.
+  view.written = 3;
+  view.read = 0xfffffff0u;
+  CHECK(step() == WEIR_JOIN_UNREAD);
+  view.read = 3;
+  CHECK(step() == WEIR_JOIN_SOCKETS);
+
+  view.size = 1001;
+  CHECK(step() == WEIR_JOIN_FULL);
+  view.size = 1;
+  view.queued = 999;
+  CHECK(step() == WEIR_JOIN_SOCKETS);
+  view.queued = 1000;
+  CHECK(step() == WEIR_JOIN_FULL);
+  view.queued = 0xffffffffu; // no sum that comes out small again
+  CHECK(step() == WEIR_JOIN_FULL);
+  view.size = 0xffffffffu;
+  view.queued = 2;
+  CHECK(step() == WEIR_JOIN_FULL);
+
+  // Half of a small buffer.
+  view.size = 1;
+  view.buffer = 100;
+  view.queued = 49;
+  CHECK(step() == WEIR_JOIN_SOCKETS);
+  view.queued = 50;
+  CHECK(step() == WEIR_JOIN_FULL);
+
+  // As many messages as may wait, until the queue is seen empty.
+  view.queued = 10;
+  view.messages = kMessages - 1;
+  CHECK(step() == WEIR_JOIN_SOCKETS);
+  view.messages = kMessages;
+  CHECK(step() == WEIR_JOIN_FULL);
+  view.queued = 0;
+  CHECK(step() == WEIR_JOIN_SOCKETS);
+}

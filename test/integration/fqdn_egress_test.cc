@@ -190,6 +190,35 @@ TEST_CASE("egressDeny.toFQDNs closes a name's addresses that another rule opens"
   }
 }
 
+TEST_CASE("toFQDNs learns from questions that a plain rule allows, over UDP and TCP") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  std::string policy = kFqdnEgress;
+  const std::size_t rules = policy.find("          rules:");
+  policy.erase(rules, policy.find("    - toFQDNs:") - rules);
+  lab.policies().publish({{"egress.yaml", policy}});
+  lab.start_weir();
+  for (const Family family : {Family::kV4, Family::kV6}) {
+    for (const char* transport : {"+notcp", "+tcp"}) {
+      INFO(to_string(family) << " " << transport);
+      const std::string server = "@" + dns_address(family);
+      CHECK(client.dig({server, transport, "+short", kOtherName, record_type(family)}).out ==
+            other_address(family) + "\n");
+      CHECK(client.dig({server, transport, "+short", kAllowedName, record_type(family)}).out ==
+            allowed_address(family) + "\n");
+    }
+    CHECK(client
+              .curl({"--max-time", "5", curl_version(family),
+                     "http://" + url_host(allowed_address(family)) + "/"})
+              .status == 200);
+    CHECK(client
+              .curl({"--max-time", "1", curl_version(family),
+                     "http://" + url_host(other_address(family)) + "/"})
+              .exit_code == kCurlTimeout);
+  }
+}
+
 TEST_CASE("D17: with ndots:5 a resolver's search list does not end at a name that is refused") {
   require_root();
   Lab lab;

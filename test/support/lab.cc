@@ -420,7 +420,8 @@ void Lab::write_config() {
                  "}\nworkers: 2\nredirect: {mode: bpf, bpffs: " + bpffs().string() +
                  "}\nadmin: {address: \"127.0.0.1:" + std::to_string(kAdminPort) +
                  "\"}\nmetrics: {address: \"127.0.0.1:9932\"}\naccessLog: {path: " +
-                 in_folder("access.log") + ", format: json}\ndns: " + x_dns_options + "\n");
+                 in_folder("access.log") + ", format: json}\ndns: " + x_dns_options +
+                 "\nacceleration: " + x_acceleration + "\n");
 }
 
 void Lab::start_weir() {

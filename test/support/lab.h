@@ -211,6 +211,8 @@ public:
   void confine(const std::vector<std::string>& capabilities);
   // The value of `dns` in weir.yaml, as YAML.
   void set_dns(std::string yaml) { x_dns_options = std::move(yaml); }
+  // The value of `acceleration` in weir.yaml, as YAML.
+  void set_acceleration(std::string yaml) { x_acceleration = std::move(yaml); }
   void write_endpoints(); // replaces the file by renaming
   // Writes weir.yaml and endpoints.yaml, starts weir-proxy in the node, waits for /ready.
   void start_weir();
@@ -247,8 +249,9 @@ private:
   std::unique_ptr<PolicyFolder> x_policies;
   std::string x_services = "[]";
   std::string x_dns_options = "{}";
-  std::string x_kubernetes;              // the section's content, as YAML
+  std::string x_kubernetes;               // the section's content, as YAML
   std::vector<std::string> x_confinement; // the command that starts weir's; empty: none
+  std::string x_acceleration = "{}";
   std::optional<Process> x_weir;
 };
 

@@ -3,6 +3,8 @@
 #include "proxy/base/ip.h"
 #include "proxy/base/version.h"
 #include "proxy/endpoint/kubernetes/access.h"
+#include "proxy/net/address.h"
+#include "proxy/net/resolver.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -20,6 +22,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <vector>
 
 namespace weir::endpoint::kubernetes {
 namespace {
@@ -39,6 +42,20 @@ constexpr long kMaxRetryAfter = 60;
 
 Error as_error(boost::system::error_code failed, std::string what) {
   return {failed, "kubernetes: " + std::move(what)};
+}
+
+Result<std::vector<asio::ip::tcp::endpoint>> endpoints_of(const std::vector<IpAddress>& addresses,
+                                                          const std::string& port) {
+  std::uint16_t number = 0;
+  const auto [end, wrong] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (wrong != std::errc() || end != port.data() + port.size()) {
+    return invalid_error("kubernetes: no port: " + port);
+  }
+  std::vector<asio::ip::tcp::endpoint> endpoints;
+  for (const IpAddress& address : addresses) {
+    endpoints.push_back(net::to_asio({address, number}));
+  }
+  return endpoints;
 }
 
 // A server that vanished without a word shows after about a minute, not after a watch's end.
@@ -81,20 +98,28 @@ class StreamReply final : public Reply {
 public:
   StreamReply(asio::io_context& context, std::optional<ssl::context> tls,
               std::chrono::seconds silence)
-      : x_tls(std::move(tls)), x_stream(make(context, x_tls)), x_silence(silence) {
+      : x_context(context), x_tls(std::move(tls)), x_stream(make(context, x_tls)),
+        x_silence(silence) {
     x_parser.body_limit(boost::none); // bodies are read in pieces; the reader has the limit
     x_parser.header_limit(kMaxHead);
   }
 
   asio::awaitable<Result<void>> open(Access access, std::string target) {
     auto& lowest = beast::get_lowest_layer(x_stream);
-    asio::ip::tcp::resolver resolver(lowest.get_executor());
-    auto [unresolved, found] = co_await resolver.async_resolve(access.host, access.port, kToken);
-    if (unresolved) {
-      co_return as_error(unresolved, "resolve " + access.host);
+    auto resolver = net::Resolver::open(x_context);
+    if (!resolver) {
+      co_return resolver.error();
+    }
+    const auto found = co_await (*resolver)->resolve(access.host);
+    if (!found) {
+      co_return found.error();
+    }
+    const auto endpoints = endpoints_of(*found, access.port);
+    if (!endpoints) {
+      co_return endpoints.error();
     }
     lowest.expires_after(kConnectTimeout);
-    auto [unconnected, peer] = co_await lowest.async_connect(found, kToken);
+    auto [unconnected, peer] = co_await lowest.async_connect(*endpoints, kToken);
     if (unconnected) {
       co_return as_error(unconnected, "connect " + access.host + ":" + access.port);
     }
@@ -166,6 +191,7 @@ private:
     co_return Result<void>();
   }
 
+  asio::io_context& x_context;
   std::optional<ssl::context> x_tls; // outlives the stream
   Stream x_stream;
   std::chrono::seconds x_silence;

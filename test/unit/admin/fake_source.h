@@ -82,6 +82,15 @@ public:
   std::vector<redirect::MapUse> bpf_map_use() override {
     return {{"weir_endpoints", 4, 16384}, {"odd\"\\\nname", 0, 1}};
   }
+  redirect::AccelerationState acceleration() override {
+    redirect::AccelerationState state;
+    state.enabled = accelerated;
+    state.reason = accelerated ? "" : "switched off";
+    state.counts[WEIR_JOIN_SOCKETS] = 6;
+    state.counts[WEIR_JOIN_BYTES_TO_POD] = 4096;
+    state.counts[WEIR_JOIN_UNREAD] = 2;
+    return state;
+  }
   Result<boost::json::object> trace(const admin::TraceQuestion& question) const override {
     if (question.from.empty()) {
       return invalid_error("from: must be given");
@@ -94,6 +103,7 @@ public:
                                {"directions", boost::json::array()}};
   }
   void reload() override { ++reloads; }
+  void accelerate(bool on) override { accelerated = on; }
   void drain() override { ++drains; }
   void quit() override { ++quits; }
 
@@ -103,7 +113,7 @@ public:
   }
 
   std::atomic<int> reloads{0}, drains{0}, quits{0};
-  std::atomic<bool> bpf_fails{false};
+  std::atomic<bool> bpf_fails{false}, accelerated{false};
 
 private:
   std::shared_ptr<const admin::View> x_view;

@@ -126,6 +126,20 @@ TEST_CASE("POST reload, drain and quit reach the control plane once") {
   CHECK(admin.source.quits == 1);
 }
 
+TEST_CASE("acceleration is shown with its counts, and switched by POST") {
+  Admin admin;
+  const auto off = admin.json("/acceleration").as_object();
+  CHECK(off.at("enabled") == false);
+  CHECK(off.at("reason") == "switched off");
+  CHECK(off.at("bytes_to_pods") == 4096);
+  CHECK(off.at("messages_by_tcp").at("unread") == 2);
+  CHECK(admin.ask(verb::post, "/acceleration?enabled=yes").status == 400);
+  CHECK(admin.ask(verb::post, "/acceleration").status == 400);
+  CHECK(admin.ask(verb::post, "/acceleration?enabled=true").status == 200);
+  CHECK(admin.json("/acceleration").at("enabled") == true);
+  CHECK(admin.ask(verb::get, "/acceleration", Face::kMetrics).status == 404);
+}
+
 TEST_CASE("a web page can neither post nor, by a name of its own, read") {
   Admin admin;
   CHECK(admin.ask(verb::post, "/quitquitquit", Face::kAdmin, "127.0.0.1:9931", true).status == 403);

@@ -149,6 +149,10 @@ TEST_CASE("the page follows Prometheus' text format and sums the workers up") {
   CHECK(value_of(all, "weir_bpf_readable") == 1);
   CHECK(value_of(all, "weir_bpf_map_entries", {{"map", "weir_endpoints"}}) == 4);
   CHECK(value_of(all, "weir_bpf_map_capacity", {{"map", "weir_endpoints"}}) == 16384);
+  CHECK(value_of(all, "weir_acceleration_enabled") == 0);
+  CHECK(value_of(all, "weir_joined_sockets_total") == 6);
+  CHECK(value_of(all, "weir_joined_bytes_total", {{"to", "pod"}}) == 4096);
+  CHECK(value_of(all, "weir_unjoined_messages_total", {{"reason", "unread"}}) == 2);
   CHECK(value_of(all, "process_start_time_seconds") == 1'700'000'000);
   CHECK(value_of(all, "process_resident_memory_bytes") > 100'000);
   CHECK(value_of(all, "process_open_fds") >= 3);

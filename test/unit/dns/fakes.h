@@ -90,6 +90,8 @@ public:
   Result<void> clear_listeners() override { return {}; }
   Result<redirect::Counters> counters() override { return redirect::Counters{}; }
   std::vector<redirect::MapUse> map_use() override { return {}; }
+  Result<void> set_acceleration(bool /*enabled*/) override { return {}; }
+  redirect::AccelerationState acceleration() override { return {}; }
 };
 
 class FqdnPolicy final : public policy::EndpointPolicy {

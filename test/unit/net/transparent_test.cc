@@ -50,6 +50,9 @@ TEST_CASE("a transparent listener is on loopback, on a port of its own, without 
     REQUIRE(::getsockopt(first->get(), SOL_SOCKET, SO_REUSEPORT, &value, &length) == 0);
     CHECK(value == 0);
     length = sizeof value;
+    REQUIRE(::getsockopt(first->get(), SOL_SOCKET, SO_OOBINLINE, &value, &length) == 0);
+    CHECK(value == 1);
+    length = sizeof value;
     const bool v4 = family == net::Family::kV4;
     REQUIRE(::getsockopt(first->get(), v4 ? IPPROTO_IP : IPPROTO_IPV6,
                          v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &value, &length) == 0);

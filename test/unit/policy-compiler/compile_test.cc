@@ -569,3 +569,39 @@ TEST_CASE("P6: a header with a mismatch action refuses nothing and says what is 
   CHECK(decision.actions[0]->list[1].kind == HeaderAction::Kind::kLog);
   CHECK(judge_http(flow, {"GET", "/b", "web", {}}).actions[0] == nullptr);
 }
+TEST_CASE("where names are wanted, questions that are plainly allowed go by way of the proxy") {
+  const std::string allow = "toEndpoints: [{matchLabels: {app: client}}]";
+  const auto kernel_says = [&](const std::string& more, bool observe, std::uint8_t protocol,
+                               std::uint16_t port) -> int {
+    Fixture f;
+    f.input.options.observe_dns = observe;
+    f.policy("names", "{endpointSelector: {matchLabels: {app: web}}, egress: [" + more + "]}");
+    f.compile();
+    // What Program says is the same either way.
+    CHECK(f.egress(Fixture::kClient, 53, IPPROTO_UDP).verdict == Verdict::kAllow);
+    int verdict = -1;
+    std::uint32_t longest = 0;
+    for (const EndpointPolicy::Row& row : f.web().rows()) {
+      const std::uint32_t bits = row.key.prefix_length;
+      const bool any_port = bits <= WEIR_POLICY_PREFIX_ANY_PORT;
+      if (row.key.direction == WEIR_EGRESS && row.key.identity == Fixture::kClient &&
+          (bits == WEIR_POLICY_PREFIX_ANY_PROTOCOL || row.key.protocol == protocol) &&
+          (any_port ||
+           (bits == WEIR_POLICY_PREFIX_ANY_PORT + 16 && ntohs(row.key.port_be) == port)) &&
+          bits >= longest) {
+        longest = bits;
+        verdict = row.entry.verdict;
+      }
+    }
+    return verdict;
+  };
+  const std::string names = ", {toFQDNs: [{matchName: api.example.com}]}";
+  const std::string port = "{" + allow + ", toPorts: [{ports: [{port: '53', protocol: ANY}]}]}";
+  for (const std::uint8_t protocol : {std::uint8_t{IPPROTO_UDP}, std::uint8_t{IPPROTO_TCP}}) {
+    CHECK(kernel_says("{" + allow + "}" + names, true, protocol, 53) == WEIR_REDIRECT);
+    CHECK(kernel_says("{" + allow + "}" + names, true, protocol, 54) == WEIR_ALLOW);
+    CHECK(kernel_says(port + names, true, protocol, 53) == WEIR_REDIRECT);
+    CHECK(kernel_says(port + names, false, protocol, 53) == WEIR_ALLOW);
+    CHECK(kernel_says(port, true, protocol, 53) == WEIR_ALLOW); // nobody wants names
+  }
+}
