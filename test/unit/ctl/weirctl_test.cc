@@ -179,6 +179,7 @@ TEST_CASE("weirctl status sums up, and a rejected policy or a proxy that is not 
   CHECK(shown.exit_code == 1);
   CHECK_THAT(shown.out, StartsWith("State:      LIVE\nNode:       node-a\n"));
   CHECK_THAT(shown.out, ContainsSubstring("\nRedirect:   bpf, 2 workers\n"));
+  CHECK_THAT(shown.out, ContainsSubstring("\nKubernetes: degraded, last heard of 42s ago: "));
   CHECK_THAT(shown.out, ContainsSubstring("\nPolicies:   1 accepted, 1 rejected (revision 7, "
                                           "loaded 2026-11-24T00:00:00.000000Z)\n"));
   CHECK_THAT(shown.out, ContainsSubstring("\nEndpoints:  1 enforced, 1 remote\n"));
@@ -192,6 +193,27 @@ TEST_CASE("weirctl status sums up, and a rejected policy or a proxy that is not 
   CHECK(json.at("server").at("state") == "NOT_READY");
   CHECK(json.at("policies").at("rejected") == 1);
   CHECK(json.at("fqdn").at("addresses") == 2);
+}
+
+TEST_CASE("weirctl sysdump writes what the proxy shows into one file for its owner alone") {
+  const Proxy proxy;
+  const Folder folder;
+  const std::string path = folder.path() + "/dump.json";
+  const Outcome written = proxy.ask({"sysdump", "--file", path});
+  CHECK(written.exit_code == 0);
+  CHECK_THAT(written.out, ContainsSubstring(path));
+  CHECK((std::filesystem::status(path).permissions() & std::filesystem::perms::all) ==
+        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+  std::ifstream stream(path);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  const auto dump = boost::json::parse(text);
+  CHECK(dump.at("admin").at("/server_info").at("node") == "node-a");
+  CHECK(dump.at("admin").at("/endpoints").as_array().size() == 2);
+  CHECK(dump.at("admin").at("/stats/prometheus").as_string().find("weir_build_info") !=
+        boost::json::string::npos);
+  CHECK_FALSE(dump.at("kernel").as_string().empty());
+  // It never writes over what is there.
+  CHECK(proxy.ask({"sysdump", "--file", path}).exit_code == 2);
 }
 
 TEST_CASE("weirctl version shows both sides, and a proxy that is not there is no failure") {
