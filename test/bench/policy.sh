@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # What do policies cost? sudo ./test/bench/policy.sh [--bin DIR] [--large]
 #
-# Tables: reading, compiling and writing to kernel maps at three sizes (10× each; --large adds a
-# fourth), one policy changed, and HTTP verdicts a second with 1,000 rules. Times are processor time. Without root the map
-# columns are empty. A learned address is one map write by construction (redirector.h, learn()).
+# Tables: reading, compiling and writing to kernel maps at sizes 10× apart (--large adds a fourth);
+# one change of four kinds; map writes for a learned address; HTTP verdicts a second. Times are
+# processor time, of changes also that on the clock, which has the kernel's waits in it. Without root
+# nothing is written to the kernel.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
