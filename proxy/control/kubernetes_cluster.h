@@ -28,7 +28,7 @@ namespace weir::control {
 class KubernetesCluster {
 public:
   // What changed is on disk after this long, at the latest.
-  static constexpr std::chrono::seconds kSaveEvery{2};
+  static constexpr std::chrono::seconds kSaveEvery{5};
 
   // The references outlive it. `changed`: cluster() or policies() may say something new.
   KubernetesCluster(boost::asio::io_context& context, const config::Config& config,

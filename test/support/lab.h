@@ -247,7 +247,7 @@ private:
   std::unique_ptr<PolicyFolder> x_policies;
   std::string x_services = "[]";
   std::string x_dns_options = "{}";
-  std::string x_kubernetes;              // the section's content, as YAML
+  std::string x_kubernetes;               // the section's content, as YAML
   std::vector<std::string> x_confinement; // the command that starts weir's; empty: none
   std::optional<Process> x_weir;
 };
