@@ -1,5 +1,6 @@
 #include "proxy/control/policy_store.h"
 
+#include "policy-compiler/model/policy.h"
 #include "proxy/base/file.h"
 
 #include <boost/json.hpp>
@@ -40,6 +41,19 @@ std::string message_of(const policy::ParsedDocument& document) {
     message += diagnostic.text();
   }
   return message;
+}
+
+// A policy that speaks of nodes alone has no part that is enforced, though it is a valid one.
+bool is_enforced(const policy::Policy& policy) {
+  return policy.specs.empty() ||
+         std::any_of(policy.specs.begin(), policy.specs.end(),
+                     [](const policy::Spec& spec) { return !spec.host_policy; });
+}
+
+std::string status_of(const policy::ParsedDocument& document) {
+  return document.policy == nullptr      ? "skipped"
+         : is_enforced(*document.policy) ? "accepted"
+                                         : "rejected";
 }
 
 bool is_policy_file(const fs::path& path) {
@@ -191,7 +205,7 @@ std::vector<admin::PolicyRow> PolicyStore::rows() const {
     for (const auto& document : file.in_force) {
       if (!refused.contains(key_of(document))) {
         rows.push_back({document.kind, document.document_namespace, document.name, name,
-                        document.policy != nullptr ? "accepted" : "skipped", message_of(document)});
+                        status_of(document), message_of(document)});
       }
     }
   }

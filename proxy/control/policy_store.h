@@ -33,7 +33,8 @@ public:
   // True once some load() succeeded or a last good set was restored.
   [[nodiscard]] bool loaded() const { return x_loaded; }
   [[nodiscard]] std::vector<std::shared_ptr<const policy::Policy>> policies() const;
-  // One row a document, refused ones included; names of files are relative to the folder.
+  // One row a document, refused ones included; names of files are relative to the folder. A policy
+  // of which no part is enforced is told as rejected, though it is valid.
   [[nodiscard]] std::vector<admin::PolicyRow> rows() const;
   // Documents refused by the last load().
   [[nodiscard]] std::size_t rejected() const;

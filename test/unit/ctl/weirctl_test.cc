@@ -446,6 +446,39 @@ TEST_CASE("policy trace of files says who decides, and what came nearest") {
             .err == "weirctl: --policies and --endpoints go together\n");
 }
 
+TEST_CASE("policy trace tells what audited policies would refuse, and which they are") {
+  const Folder folder;
+  std::string audited = kTraced;
+  const std::string name = "name: api, namespace: shop";
+  REQUIRE(audited.find(name) != std::string::npos);
+  audited.replace(audited.find(name), name.size(),
+                  name + ", annotations: {weir.io/enforcement: audit}");
+  const std::string policies = folder.file("p.yaml", audited);
+  const std::string endpoints = folder.file("e.yaml", kTracedEndpoints);
+  const auto trace = [&](const std::string& port, std::vector<std::string> more) {
+    std::vector<std::string> argv = {"policy",      "trace",    "--policies", policies,
+                                     "--endpoints", endpoints,  "--from",     "shop/web",
+                                     "--to",        "shop/api", "--port",     port};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return run(std::move(argv));
+  };
+  const Outcome request = trace("80", {"--path", "/discounts"});
+  CHECK(request.exit_code == 0);
+  CHECK_THAT(request.out, ContainsSubstring("ingress of shop/api from shop/web: audit\n"
+                                            "  policies: shop/api\n"
+                                            "  no rule accepts it at L7\n"
+                                            "  it passes all the same: audited only: shop/api\n"
+                                            "  nearest: method `GET` is allowed by shop/api"));
+  CHECK_THAT(request.out, ContainsSubstring("verdict: audit\n"));
+  const Outcome port = trace("81", {"-o", "json"});
+  const auto told = boost::json::parse(port.out);
+  CHECK(told.at("verdict") == "audit");
+  CHECK(told.at("directions").at(1).at("audited").at(0) == "shop/api");
+  CHECK(told.at("directions").at(1).at("rule").at("name") == "default-deny");
+  // What it allows it allows.
+  CHECK_THAT(trace("80", {"--path", "/orders"}).out, ContainsSubstring("verdict: allowed\n"));
+}
+
 TEST_CASE("policy trace without files asks the running proxy") {
   const Proxy proxy;
   const Outcome asked =
