@@ -67,13 +67,12 @@ constexpr std::pair<std::string_view, StaticType> kListenerTypes[] = {{"static",
 // Where in Config a key's value goes; the type says how it is read.
 template <typename T>
 using Member = T& (*)(Config&);
-using Target =
-    std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
-                 Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
-                 Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
-                 Member<Denials>, Member<Connect>, Member<AccessLogFormat>, Member<DnsRefusal>,
-                 Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>,
-                 Member<std::vector<std::string>>>;
+using Target = std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
+                            Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
+                            Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
+                            Member<Denials>, Member<Connect>, Member<AccessLogFormat>,
+                            Member<DnsRefusal>, Member<bool>, Member<DnsName>,
+                            Member<std::vector<IpPrefix>>, Member<std::vector<std::string>>>;
 
 // Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
 // none.

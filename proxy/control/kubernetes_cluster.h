@@ -1,6 +1,6 @@
 // The cluster of which this node is one: what the Kubernetes API says, with the interfaces of this
-// node's pods, kept over a restart in the state folder. Tells the controller when to look again, and
-// the redirector which interfaces are no new pods'.
+// node's pods, kept over a restart in the state folder. Tells the controller when to look again,
+// and the redirector which interfaces are no new pods'.
 //
 // Control thread, except health(). stop() before destruction.
 #pragma once
