@@ -2,6 +2,7 @@
 
 #include "policy-compiler/model/policy.h"
 #include "proxy/base/boot_clock.h"
+#include "proxy/base/checksum.h"
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
 #include "proxy/control/service_states.h"
@@ -418,8 +419,16 @@ void Controller::save_numbers() {
       log::error("state: {}", saved.error().text());
     }
   }
-  const auto saved = replace_file(state_file("policies.json"), x_policies.serialize());
-  if (!saved) {
+  // Pods come and go much more often than policies do.
+  const std::string policies = x_policies.serialize();
+  const std::string sum = checksum(policies);
+  if (sum == x_saved_policies) {
+    return;
+  }
+  const auto saved = replace_file(state_file("policies.json"), policies);
+  if (saved) {
+    x_saved_policies = sum;
+  } else {
     log::error("state: {}", saved.error().text());
   }
 }

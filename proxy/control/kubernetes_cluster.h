@@ -1,6 +1,6 @@
 // The cluster of which this node is one: what the Kubernetes API says, with the interfaces of this
-// node's pods, kept over a restart in the state folder. Tells the controller when to look again, and
-// the redirector which interfaces are no new pods'.
+// node's pods, kept over a restart in the state folder. Tells the controller when to look again,
+// and the redirector which interfaces are no new pods'.
 //
 // Control thread, except health(). stop() before destruction.
 #pragma once
@@ -28,7 +28,7 @@ namespace weir::control {
 class KubernetesCluster {
 public:
   // What changed is on disk after this long, at the latest.
-  static constexpr std::chrono::seconds kSaveEvery{2};
+  static constexpr std::chrono::seconds kSaveEvery{5};
 
   // The references outlive it. `changed`: cluster() or policies() may say something new.
   KubernetesCluster(boost::asio::io_context& context, const config::Config& config,

@@ -697,10 +697,9 @@ int weir_from_pod(struct __sk_buff *skb)
 
 	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.source);
 	if (!self || self->ifindex != skb->ifindex)
-		return weir_drop_packet(&packet, 0,
-					weir_is_held(self, slot) ? WEIR_DROP_NO_POLICY
-								 : WEIR_DROP_SPOOFED,
-					WEIR_EGRESS);
+		return weir_drop_packet(
+		    &packet, 0, weir_is_held(self, slot) ? WEIR_DROP_NO_POLICY : WEIR_DROP_SPOOFED,
+		    WEIR_EGRESS);
 	weir_begin(&flow, &packet, self, config.revision, WEIR_EGRESS);
 	if (flow.flags & WEIR_ENDPOINT_HELD)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_EGRESS);

@@ -20,8 +20,8 @@
 //
 // Interfaces: those that an EndpointState names get weir_from_pod and weir_to_pod, all others but
 // loopback weir_from_net and weir_to_net. New pods' that are held get the pods' programs as well:
-// as no address is theirs, these drop everything. One that appears later gets them when its notification is
-// read: the control thread must poll netlink_fd().
+// as no address is theirs, these drop everything. One that appears later gets them when its
+// notification is read: the control thread must poll netlink_fd().
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
 // last_used_ns(), backend_of() and acceleration() may be called by any thread. All in the node's

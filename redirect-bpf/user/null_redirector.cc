@@ -32,8 +32,7 @@ Result<void> NullRedirector::set_listeners(std::span<const WorkerListeners> /*wo
 
 Result<void> NullRedirector::clear_listeners() { return {}; }
 
-Result<void>
-NullRedirector::hold_new_pods(std::function<bool(const std::string&)> /*is_other*/) {
+Result<void> NullRedirector::hold_new_pods(std::function<bool(const std::string&)> /*is_other*/) {
   return {};
 }
 

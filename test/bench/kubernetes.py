@@ -279,8 +279,9 @@ def bench(options, folder):
                      {"metadata": {"labels": {"app": f"app-{(pod + 1 + number) % 500}"}}})
 
         def edit(number):
+            number %= options.policies
             changed = policy(number)
-            changed["spec"]["ingress"][0]["toPorts"][0]["rules"]["http"][0]["path"] = "/changed"
+            changed["spec"]["ingress"][0]["toPorts"][0]["rules"]["http"][0]["path"] = f"/changed/{time.monotonic_ns()}"
             api.must("PATCH", f"/apis/cilium.io/v2/namespaces/team-{number % 20}/"
                      f"ciliumnetworkpolicies/policy-{number}", changed)
 

@@ -401,7 +401,12 @@ void Lab::confine(const std::vector<std::string>& capabilities) {
     set += ",+" + name;
   }
   const std::string own = folder();
-  x_confinement = {"unshare", "--mount", "--propagation", "private", "sh", "-ec",
+  x_confinement = {"unshare",
+                   "--mount",
+                   "--propagation",
+                   "private",
+                   "sh",
+                   "-ec",
                    "mount --rbind " + own + " " + own +
                        "; mount -o remount,bind,ro /; exec setpriv --no-new-privs --inh-caps=" +
                        set + " --bounding-set=" + set + " \"$@\"",

@@ -45,7 +45,7 @@ public:
 
 class Reflector {
 public:
-  static constexpr std::size_t kPage = 250;
+  static constexpr std::size_t kPage = 500;
   static constexpr std::size_t kMaxPage = 64u << 20; // bytes of one page
   static constexpr std::size_t kMaxEvent = 8u << 20; // etcd holds objects of 1.5 MiB
   static constexpr std::chrono::seconds kAbsentRetry{10};

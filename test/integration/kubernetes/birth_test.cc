@@ -85,7 +85,7 @@ private:
 };
 
 unsigned pods() {
-  const char* wanted = std::getenv("WEIR_BIRTHS"); // 1000 for the figure in the README
+  const char* wanted = std::getenv("WEIR_BIRTHS");
   return wanted == nullptr ? 10 : static_cast<unsigned>(std::atoi(wanted));
 }
 

@@ -105,9 +105,9 @@ void learn_names_from_kube_dns(Cluster& cluster) {
 
 // One cluster for all of it: an API server takes longer to start than these take.
 std::vector<std::string> capabilities_of_the_daemon_set() {
-  const auto container =
-      YAML::LoadFile(WEIR_EXAMPLES "/kubernetes/base/daemonset.yaml")["spec"]["template"]["spec"]
-                    ["containers"][0]["securityContext"];
+  const auto container = YAML::LoadFile(
+      WEIR_EXAMPLES "/kubernetes/base/daemonset.yaml")["spec"]["template"]["spec"]["containers"][0]
+                                                      ["securityContext"];
   REQUIRE(container["readOnlyRootFilesystem"].as<bool>());
   REQUIRE_FALSE(container["privileged"].as<bool>());
   return container["capabilities"]["add"].as<std::vector<std::string>>();

@@ -306,4 +306,18 @@ TEST_CASE("files that cannot be read are errors of the file as a whole") {
   std::filesystem::remove(path);
 }
 
+TEST_CASE("the Kubernetes API is the source where its section is, and no file beside it") {
+  CHECK_FALSE((*parse_config("weir.yaml", "").config)->kubernetes.enabled);
+  CHECK((*parse_config("weir.yaml", "kubernetes: {}\n").config)->kubernetes.enabled);
+  const auto both =
+      parse_config("weir.yaml", "kubernetes: {}\nendpoints: {file: /etc/weir/endpoints.yaml}\n");
+  REQUIRE(both.errors.size() == 1);
+  CHECK(both.errors[0].line == 2);
+  const auto listed = parse_config(
+      "weir.yaml", "kubernetes: {ignoreLabels: [a/b], otherInterfaces: [\"docker*\"]}\n");
+  REQUIRE(listed.config.has_value());
+  CHECK((**listed.config).kubernetes.ignore_labels == std::vector<std::string>{"a/b"});
+  CHECK((**listed.config).kubernetes.other_interfaces == std::vector<std::string>{"docker*"});
+}
+
 } // namespace

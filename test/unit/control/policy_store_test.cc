@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 namespace {
 
@@ -158,6 +159,59 @@ TEST_CASE("the last good set survives a restart, also when the files are broken 
   CHECK(after.policies().size() == 1);
   CHECK(after.rejected() == 1);
   CHECK_FALSE(after.restore("{").has_value());
+}
+
+TEST_CASE("objects of the API stand beside files, each for itself, and the folder may be empty") {
+  const TempFolder folder;
+  PolicyStore store(folder.file("not-mounted"));
+  CHECK_FALSE(store.load().has_value());
+  store.use_objects({});
+  REQUIRE(store.load().has_value()); // no policies: the API has said so
+  CHECK(store.loaded());
+  CHECK(store.policies().empty());
+
+  store.use_objects(
+      {{"CiliumNetworkPolicy/shop/a", policy("a")}, {"CiliumNetworkPolicy/shop/b", policy("b")}});
+  REQUIRE(store.load().has_value());
+  CHECK(store.policies().size() == 2);
+  // A new version with a mistake: the last good one stays, also over a restart.
+  store.use_objects({{"CiliumNetworkPolicy/shop/a", policy("a", "endpointSelect")},
+                     {"CiliumNetworkPolicy/shop/b", policy("b")}});
+  REQUIRE(store.load().has_value());
+  CHECK(store.policies().size() == 2);
+  CHECK(status_of(store, "a") == "rejected");
+  PolicyStore after(folder.file("not-mounted"));
+  REQUIRE(after.restore(store.serialize()).has_value());
+  CHECK(after.policies().size() == 2);
+  // What the API does not list any more is gone.
+  after.use_objects({{"CiliumNetworkPolicy/shop/b", policy("b")}});
+  REQUIRE(after.load().has_value());
+  CHECK(after.policies().size() == 1);
+}
+
+TEST_CASE("a folder that vanishes keeps its files in force, also beside the API") {
+  const TempFolder folder;
+  const std::string path = folder.file("policies");
+  std::filesystem::create_directory(path);
+  std::ofstream(path + "/a.yaml") << policy("a");
+  PolicyStore store(path);
+  store.use_objects({});
+  REQUIRE(store.load().has_value());
+  std::filesystem::remove_all(path);
+  CHECK_FALSE(store.load().has_value());
+  CHECK(store.policies().size() == 1);
+}
+
+TEST_CASE("the same policy as a file and as an object: the one that came later is refused") {
+  const TempFolder folder;
+  folder.write("a.yaml", policy("a"));
+  PolicyStore store(folder.path());
+  store.use_objects({});
+  REQUIRE(store.load().has_value());
+  store.use_objects({{"CiliumNetworkPolicy/shop/a", policy("a")}});
+  REQUIRE(store.load().has_value());
+  CHECK(store.policies().size() == 1);
+  CHECK(store.rejected() == 1);
 }
 
 } // namespace
