@@ -1,7 +1,8 @@
 #include "policy-compiler/explain/explain.h"
 
-#include "policy-compiler/explain/near_miss.h"
+#include "policy-compiler/explain/ports_text.h"
 #include "policy-compiler/runtime/compiled.h"
+#include "policy-compiler/runtime/near_request.h"
 #include "policy-compiler/sema/resolve.h"
 
 #include <algorithm>
@@ -117,16 +118,14 @@ ExplainedRule Explainer::describe(const RuleRef* ref) {
   out.label = ref->label;
   out.section = ref->section;
   out.number = ref->rule_number;
-  out.name = ref->section.empty()
-                 ? ref->label
-                 : ref->label + " " + ref->section + " rule " + std::to_string(ref->rule_number);
+  out.name = rule_text(*ref);
   if (ref->source != nullptr) {
     out.location = ref->source->location;
   }
   return out;
 }
 
-std::vector<std::string> Explainer::selecting(const Question& question) const {
+std::vector<std::string> Explainer::selecting(const Question& question, bool audited) const {
   std::vector<std::string> out;
   const auto endpoint =
       std::find_if(x_input.endpoints.begin(), x_input.endpoints.end(),
@@ -138,6 +137,9 @@ std::vector<std::string> Explainer::selecting(const Question& question) const {
     return out;
   }
   for (const auto& policy : x_input.policies) {
+    if (audited && !policy->audit) {
+      continue;
+    }
     const bool selects =
         std::any_of(policy->specs.begin(), policy->specs.end(), [&](const Spec& spec) {
           return !spec.host_policy && spec.has[static_cast<std::size_t>(question.flow.direction)] &&
@@ -189,25 +191,24 @@ std::vector<NearMiss> Explainer::near_requests(const FlowDecision& decision,
   for (const L7Rules* alternative : decision.alternatives) {
     const RuleRef* ref = alternative->rule;
     const Rule* rule = ref->source;
-    if (rule == nullptr || std::find(seen.begin(), seen.end(), ref) != seen.end()) {
+    if (rule == nullptr ||
+        (alternative->http == nullptr && std::find(seen.begin(), seen.end(), ref) != seen.end())) {
       continue;
     }
     seen.push_back(ref);
     const ExplainedRule described = describe(ref);
+    if (alternative->http != nullptr && question.request) {
+      const HttpMatcher::Fit fit = alternative->http->nearest(*question.request);
+      if (fit.rule != nullptr) {
+        misses.push_back({fit.matched, {described, near_request(*ref, fit, *question.request)}});
+      }
+      continue;
+    }
     for (const PortRule& ports : rule->ports) {
       if (!speaks_of_port(ports, question.flow)) {
         continue;
       }
-      if (ports.l7 == L7Kind::kHttp && question.request) {
-        for (const HttpRule& http : ports.http) {
-          const HttpMiss miss = http_miss(http, *question.request);
-          misses.push_back(
-              {miss.matched,
-               {described, miss.allowed.empty() ? "in " + described.name + " " + miss.failed
-                                                : miss.allowed + " allowed by " + described.name +
-                                                      ", " + miss.failed}});
-        }
-      } else if (ports.l7 == L7Kind::kDns && question.dns_name) {
+      if (ports.l7 == L7Kind::kDns && question.dns_name) {
         misses.push_back(
             {1,
              {described, "name `" + question.dns_name->to_text() + "` is not allowed by " +
@@ -237,7 +238,8 @@ std::optional<Explanation> Explainer::explain(const Question& question) const {
   out.protocol = decision.protocol;
   out.rule = describe(decision.rule);
   out.allowed = decision.verdict != Verdict::kDeny;
-  out.selected_by = selecting(question);
+  out.selected_by = selecting(question, false);
+  const RuleRef* audited = decision.audited;
   if (!out.enforced) {
     out.rule.name = out.rule.label = "not-enforced";
   } else if (decision.verdict == Verdict::kRedirect) {
@@ -246,12 +248,21 @@ std::optional<Explanation> Explainer::explain(const Question& question) const {
       out.allowed = judged->allowed;
       out.reason = judged->reason;
       out.rule = describe(judged->rule);
-      if (!judged->allowed && out.reason != "denied") {
+      audited = judged->audit ? judged->rule : audited;
+      if ((!judged->allowed || judged->audit) && out.reason != "denied") {
         out.nearest = near_requests(decision, question);
       }
     }
   } else if (decision.verdict == Verdict::kDeny && decision.rule == &default_deny()) {
     out.nearest = near_flows(*policy, question.flow);
+  }
+  if (audited != nullptr) {
+    out.audit = true;
+    out.rule = describe(audited);
+    out.audited = selecting(question, true);
+    if (audited == &default_deny()) {
+      out.nearest = near_flows(*policy, question.flow);
+    }
   }
   return out;
 }

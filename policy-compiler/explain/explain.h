@@ -49,8 +49,12 @@ struct Explanation {
   std::string reason; // of a denied request: "method", "path", …
   // The connection, and the request where the proxy judges one that was asked about.
   bool allowed = false;
+  // Allowed only because policies are audited that refuse it: `rule`, `reason` and `nearest` are
+  // the refusal's, `audited` are the labels of these policies.
+  bool audit = false;
+  std::vector<std::string> audited;
   std::vector<std::string> selected_by; // labels of policies that speak of this direction
-  std::vector<NearMiss> nearest;        // best first, a few; only where it is denied
+  std::vector<NearMiss> nearest;        // best first, a few; only where it is refused
 };
 
 class Explainer {
@@ -63,7 +67,9 @@ public:
 
 private:
   [[nodiscard]] static ExplainedRule describe(const RuleRef* ref);
-  [[nodiscard]] std::vector<std::string> selecting(const Question& question) const;
+  // Labels of the policies that speak of the flow's direction for its endpoint, or of those of them
+  // that are only audited.
+  [[nodiscard]] std::vector<std::string> selecting(const Question& question, bool audited) const;
   [[nodiscard]] std::vector<NearMiss> near_flows(const EndpointPolicy& policy,
                                                  const Flow& flow) const;
   [[nodiscard]] std::vector<NearMiss> near_requests(const FlowDecision& decision,

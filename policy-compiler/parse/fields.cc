@@ -1,5 +1,7 @@
 #include "policy-compiler/parse/fields.h"
 
+#include "policy-compiler/parse/words.h"
+
 namespace weir::policy::fields {
 namespace {
 
@@ -31,15 +33,6 @@ constexpr Field list(std::string_view name, const ObjectFields& fields,
           .description = description};
 }
 
-constexpr std::string_view kOperators[] = {"In", "NotIn", "Exists", "DoesNotExist"};
-constexpr std::string_view kEntities[] = {
-    "all",         "world",          "world-ipv4", "world-ipv6", "cluster", "cluster-mesh", "host",
-    "remote-node", "kube-apiserver", "health",     "init",       "ingress", "unmanaged",    "none"};
-constexpr std::string_view kMismatches[] = {"", "LOG", "ADD", "DELETE", "REPLACE"};
-constexpr std::string_view kFamilies[] = {"", "IPv4", "IPv6"};
-constexpr std::string_view kRoles[] = {"", "produce", "consume"};
-constexpr std::string_view kPolicyTypes[] = {"Ingress", "Egress"};
-
 constexpr std::string_view kPathText =
     "RE2 expression, matched against the whole path with its query";
 constexpr std::string_view kPeersText = "Absent: anybody, with ports. []: nobody. [{}]: every pod "
@@ -61,7 +54,7 @@ constexpr Field kMetadataFields[] = {text("name"),
                                      of("managedFields", Type::kAny),
                                      of("selfLink", Type::kAny),
                                      of("clusterName", Type::kAny)};
-constexpr Field kExpressionFields[] = {text("key"), choice("operator", kOperators),
+constexpr Field kExpressionFields[] = {text("key"), choice("operator", words::kOperators),
                                        texts("values")};
 constexpr Field kSelectorFields[] = {of("matchLabels", Type::kTextMap),
                                      list("matchExpressions", kExpression)};
@@ -88,8 +81,8 @@ constexpr Field kAuthenticationFields[] = {
     text("mode", "`disabled`; with anything else the rule allows nothing")};
 
 constexpr Field kFromEndpoints = list("fromEndpoints", kSelector, kPeersText);
-constexpr Field kFromEntities = {.name = "fromEntities", .list = true, .choices = kEntities};
-constexpr Field kToEntities = {.name = "toEntities", .list = true, .choices = kEntities};
+constexpr Field kFromEntities = {.name = "fromEntities", .list = true, .choices = words::kEntities};
+constexpr Field kToEntities = {.name = "toEntities", .list = true, .choices = words::kEntities};
 constexpr Field kToPorts = list("toPorts", kPortRule, "Absent: every port and protocol");
 constexpr Field kIcmps = list("icmps", kIcmp);
 
@@ -158,7 +151,8 @@ constexpr Field kPortFields[] = {text("port", "A number in quotes, or a name; \"
                                  of("endPort", Type::kWhole),
                                  text("protocol", "TCP, UDP, SCTP or ANY, which is the default")};
 constexpr Field kIcmpFields[] = {list("fields", kIcmpEntry)};
-constexpr Field kIcmpEntryFields[] = {choice("family", kFamilies), of("type", Type::kTextOrWhole)};
+constexpr Field kIcmpEntryFields[] = {choice("family", words::kFamilies),
+                                      of("type", Type::kTextOrWhole)};
 
 constexpr Field kRulesFields[] = {list("http", kHttp), list("dns", kName),
                                   list("kafka", kKafka, "Read, but the port stays closed"),
@@ -168,10 +162,10 @@ constexpr Field kHttpFields[] = {text("path", kPathText), text("method", "RE2 ex
                                  texts("headers", "`Name: value`, or `Name` for its presence"),
                                  list("headerMatches", kHeaderMatch)};
 constexpr Field kHeaderMatchFields[] = {text("name"), text("value"), object("secret", kSecret),
-                                        choice("mismatch", kMismatches)};
+                                        choice("mismatch", words::kMismatches)};
 constexpr Field kSecretFields[] = {text("namespace"), text("name")};
-constexpr Field kKafkaFields[] = {choice("role", kRoles), text("apiKey"), text("apiVersion"),
-                                  text("clientID"), text("topic")};
+constexpr Field kKafkaFields[] = {choice("role", words::kKafkaRoles), text("apiKey"),
+                                  text("apiVersion"), text("clientID"), text("topic")};
 constexpr Field kTlsFields[] = {object("secret", kSecret), text("trustedCA"), text("certificate"),
                                 text("privateKey")};
 constexpr Field kListenerFields[] = {object("envoyConfig", kEnvoyConfig), text("name"),
@@ -188,7 +182,7 @@ constexpr Field kNetworkPolicyFields[] = {text("apiVersion"), text("kind"),
                                           object("spec", kNetworkSpec), of("status", Type::kAny)};
 constexpr Field kNetworkSpecFields[] = {
     object("podSelector", kSelector),
-    {.name = "policyTypes", .list = true, .choices = kPolicyTypes},
+    {.name = "policyTypes", .list = true, .choices = words::kPolicyTypes},
     list("ingress", kNetworkIngress),
     list("egress", kNetworkEgress)};
 constexpr Field kNetworkIngressFields[] = {list("from", kNetworkPeer), list("ports", kNetworkPort)};

@@ -1,6 +1,7 @@
 // What a `toPorts` entry asks of the requests themselves: rules, serverNames, TLS, listener.
 #include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
+#include "policy-compiler/parse/words.h"
 #include "policy-compiler/runtime/regex.h"
 
 #include <netinet/in.h>
@@ -12,7 +13,6 @@
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 4> kMismatches = {"LOG", "ADD", "DELETE", "REPLACE"};
 constexpr std::size_t kMaxTopicBytes = 249;
 
 // `strict`: an expression that RE2 refuses refuses the policy; else the rule never matches.
@@ -79,13 +79,13 @@ HeaderRule parse_header_match(DocumentLog& log, const YamlNode& node) {
   if (const YamlNode* secret = reader.find("secret")) {
     out.secret = read_secret(log, *secret);
   }
-  if (const auto mismatch = reader.text("mismatch"); mismatch && !mismatch->empty()) {
-    const auto found = std::find(kMismatches.begin(), kMismatches.end(), *mismatch);
-    if (found == kMismatches.end()) {
+  if (const auto mismatch = reader.text("mismatch")) {
+    const auto place = words::place_of(*mismatch, words::kMismatches);
+    if (!place) {
       log.error(*reader.find("mismatch"), "unknown mismatch action `" + *mismatch + "`",
                 "one of LOG, ADD, DELETE, REPLACE", "mismatch");
     } else {
-      out.mismatch = static_cast<HeaderRule::Mismatch>(found - kMismatches.begin() + 1);
+      out.mismatch = static_cast<HeaderRule::Mismatch>(*place);
     }
   }
   return out;
@@ -117,7 +117,7 @@ void check_kafka_rule(DocumentLog& log, const YamlNode& node) {
   ObjectReader reader(log, node, "a Kafka rule", fields::kKafka);
   const std::string role = reader.text("role").value_or("");
   const std::string key = reader.text("apiKey").value_or("");
-  if (!role.empty() && role != "produce" && role != "consume") {
+  if (!words::place_of(role, words::kKafkaRoles)) {
     log.error(*reader.find("role"), "unknown Kafka role `" + role + "`", "write produce or consume",
               "kafka");
   }

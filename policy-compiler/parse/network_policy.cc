@@ -2,6 +2,7 @@
 // anybody, which is the opposite of Cilium's own kinds.
 #include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
+#include "policy-compiler/parse/words.h"
 
 #include <netinet/in.h>
 
@@ -199,10 +200,8 @@ void parse_network_policy(DocumentLog& log, const YamlNode& root, Policy& policy
   bool asks[2] = {};
   if (const auto types = reader.texts("policyTypes")) {
     for (const std::string& type : *types) {
-      if (type == "Ingress") {
-        asks[WEIR_INGRESS] = true;
-      } else if (type == "Egress") {
-        asks[WEIR_EGRESS] = true;
+      if (const auto direction = words::place_of(type, words::kPolicyTypes)) {
+        asks[*direction] = true;
       } else {
         log.error(*reader.find("policyTypes"), "unknown policy type `" + type + "`",
                   "write Ingress or Egress", "policy-type");

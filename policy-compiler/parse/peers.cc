@@ -1,31 +1,12 @@
 // Who a rule is about: fromEndpoints … toFQDNs.
 #include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
+#include "policy-compiler/parse/words.h"
 
-#include <array>
 #include <charconv>
 
 namespace weir::policy {
 namespace {
-
-struct EntityName {
-  std::string_view name;
-  Entity entity;
-};
-constexpr std::array<EntityName, 14> kEntities = {{{"all", Entity::kAll},
-                                                   {"world", Entity::kWorld},
-                                                   {"world-ipv4", Entity::kWorldIpv4},
-                                                   {"world-ipv6", Entity::kWorldIpv6},
-                                                   {"cluster", Entity::kCluster},
-                                                   {"cluster-mesh", Entity::kClusterMesh},
-                                                   {"host", Entity::kHost},
-                                                   {"remote-node", Entity::kRemoteNode},
-                                                   {"kube-apiserver", Entity::kKubeApiserver},
-                                                   {"health", Entity::kHealth},
-                                                   {"init", Entity::kInit},
-                                                   {"ingress", Entity::kIngress},
-                                                   {"unmanaged", Entity::kUnmanaged},
-                                                   {"none", Entity::kNone}}};
 
 // The requirements that a peer selector has without writing them. `local_cluster` is honoured
 // unless the configuration lets peers be of any cluster.
@@ -136,14 +117,10 @@ std::optional<Entity> parse_entity(DocumentLog& log, const YamlNode& node) {
   if (!text) {
     return std::nullopt;
   }
-  std::vector<std::string_view> names;
-  for (const EntityName& one : kEntities) {
-    if (one.name == *text) {
-      return one.entity;
-    }
-    names.push_back(one.name);
+  if (const auto place = words::place_of(*text, words::kEntities)) {
+    return static_cast<Entity>(*place);
   }
-  const auto near = nearest_word(*text, names);
+  const auto near = nearest_word(*text, words::kEntities);
   log.error(node, "unknown entity `" + *text + "`",
             near ? "did you mean `" + std::string(*near) + "`?"
                  : "what lies outside of the cluster is `world`",

@@ -1,6 +1,7 @@
 // toPorts and icmps.
 #include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
+#include "policy-compiler/parse/words.h"
 
 #include <netinet/in.h>
 
@@ -189,7 +190,7 @@ std::optional<std::uint8_t> icmp_by_name(const std::string& name, bool v6) {
 void parse_icmp(DocumentLog& log, const YamlNode& node, std::vector<IcmpMatch>& out) {
   ObjectReader reader(log, node, "an ICMP field", fields::kIcmpEntry);
   const std::string family = reader.text("family").value_or("IPv4");
-  if (!family.empty() && family != "IPv4" && family != "IPv6") {
+  if (!words::place_of(family, words::kFamilies)) {
     log.error(*reader.find("family"), "unknown family `" + family + "`", "write IPv4 or IPv6",
               "icmp-family");
     return;

@@ -1,6 +1,7 @@
 // Label selectors (metav1.LabelSelector with Cilium's sources before the keys).
 #include "policy-compiler/parse/fields.h"
 #include "policy-compiler/parse/parsers.h"
+#include "policy-compiler/parse/words.h"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +10,6 @@
 namespace weir::policy {
 namespace {
 
-constexpr std::array<std::string_view, 4> kOperators = {"In", "NotIn", "Exists", "DoesNotExist"};
 constexpr std::size_t kMaxNameBytes = 63;
 constexpr std::size_t kMaxPrefixBytes = 253;
 
@@ -136,16 +136,16 @@ void parse_expression(DocumentLog& log, const YamlNode& node, std::string_view p
     }
     return;
   }
-  const auto op = std::find(kOperators.begin(), kOperators.end(), *operator_text);
-  if (op == kOperators.end()) {
-    const auto near = nearest_word(*operator_text, kOperators);
+  const auto op = words::place_of(*operator_text, words::kOperators);
+  if (!op) {
+    const auto near = nearest_word(*operator_text, words::kOperators);
     log.error(*reader.find("operator"), "unknown operator `" + *operator_text + "`",
               near ? "did you mean `" + std::string(*near) + "`?"
                    : "one of In, NotIn, Exists, DoesNotExist",
               "operator");
     return;
   }
-  const auto which = static_cast<Requirement::Op>(op - kOperators.begin());
+  const auto which = static_cast<Requirement::Op>(*op);
   const bool wants_values = which == Requirement::Op::kIn || which == Requirement::Op::kNotIn;
   if (wants_values && values.empty()) {
     log.error(node, "operator `" + *operator_text + "` needs `values`", "", "operator-values");

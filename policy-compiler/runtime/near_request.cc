@@ -32,6 +32,12 @@ void append_header(const HttpMatcher& rule, const HttpRequest& request, std::str
 
 } // namespace
 
+std::string rule_text(const RuleRef& rule) {
+  return rule.section.empty()
+             ? rule.label
+             : rule.label + " " + rule.section + " rule " + std::to_string(rule.rule_number);
+}
+
 std::string near_request(const FlowDecision& flow, const HttpRequest& request) {
   HttpMatcher::Fit best;
   const RuleRef* rule = nullptr;
@@ -45,13 +51,15 @@ std::string near_request(const FlowDecision& flow, const HttpRequest& request) {
       rule = alternative->rule;
     }
   }
+  return rule == nullptr ? "" : near_request(*rule, best, request);
+}
+
+std::string near_request(const RuleRef& rule, const HttpMatcher::Fit& fit,
+                         const HttpRequest& request) {
   std::string out;
-  if (rule == nullptr) {
-    return out;
-  }
-  const Field fields[] = {{"method", request.method, best.rule->method},
-                          {"path", request.path, best.rule->path},
-                          {"host", request.host, best.rule->host}};
+  const Field fields[] = {{"method", request.method, fit.rule->method},
+                          {"path", request.path, fit.rule->path},
+                          {"host", request.host, fit.rule->host}};
   unsigned allowed = 0;
   for (const Field& field : fields) {
     // What the rule leaves open is no news.
@@ -60,9 +68,7 @@ std::string near_request(const FlowDecision& flow, const HttpRequest& request) {
       append_quoted(field.value, out);
     }
   }
-  const std::string name = rule->section.empty() ? rule->label
-                                                 : rule->label + " " + rule->section + " rule " +
-                                                       std::to_string(rule->rule_number);
+  const std::string name = rule_text(rule);
   out.append(allowed == 0  ? "in " + name + " "
              : allowed > 1 ? " are allowed by " + name + ", "
                            : " is allowed by " + name + ", ");
@@ -76,7 +82,7 @@ std::string near_request(const FlowDecision& flow, const HttpRequest& request) {
       return out;
     }
   }
-  append_header(*best.rule, request, out);
+  append_header(*fit.rule, request, out);
   return out;
 }
 

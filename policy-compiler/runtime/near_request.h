@@ -2,6 +2,7 @@
 // asks for. Never what a header has to hold: that may be a password.
 #pragma once
 
+#include "policy-compiler/runtime/http_matcher.h"
 #include "policy-compiler/runtime/program.h"
 
 #include <string>
@@ -12,5 +13,12 @@ namespace weir::policy {
 // when no rule is about requests at all. Some hundred bytes, whatever the request and rules hold;
 // the request's own bytes stand in it as they are. Allocates.
 [[nodiscard]] std::string near_request(const FlowDecision& flow, const HttpRequest& request);
+
+// The same of one rule: `fit` is that of a request which it does not accept.
+[[nodiscard]] std::string near_request(const RuleRef& rule, const HttpMatcher::Fit& fit,
+                                       const HttpRequest& request);
+
+// "shop/api ingress rule 2"; of a rule that no policy wrote, its label.
+[[nodiscard]] std::string rule_text(const RuleRef& rule);
 
 } // namespace weir::policy

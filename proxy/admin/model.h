@@ -62,7 +62,15 @@ struct FqdnRow {
 
 struct Readiness {
   bool ready = false;
-  std::string reason; // why not: "policies: /etc/weir/policies is missing"
+  std::string reason; // why not: "policies: /etc/weir/policies is missing"; or what is degraded
+};
+
+// How well the Kubernetes API is heard, where it is the source.
+struct ClusterHealth {
+  bool followed = false; // is it the source?
+  bool known = false;    // the cluster has been listed, now or by an earlier process
+  std::string trouble;   // why news may be missing, or pods are held; empty: all is well
+  std::chrono::seconds staleness{0}; // since the API was last heard of
 };
 
 // Why a message between joined sockets went by TCP.
@@ -80,6 +88,7 @@ public:
   [[nodiscard]] virtual std::shared_ptr<const View> view() const = 0; // never null
   [[nodiscard]] virtual std::vector<FqdnRow> fqdn() const = 0;
   [[nodiscard]] virtual std::uint64_t fqdn_evicted() const = 0; // so far, over a limit
+  [[nodiscard]] virtual ClusterHealth cluster_health() const = 0;
   // Asks every worker for a sign of life, so that it proves the data path; at most 1 s.
   [[nodiscard]] virtual Readiness readiness() = 0;
   [[nodiscard]] virtual std::vector<const WorkerMetrics*> worker_metrics() const = 0;

@@ -42,7 +42,10 @@ Reply json(const boost::json::value& value) {
 
 Reply ready(const RouteContext& context, const Parameters& /*parameters*/) {
   const auto readiness = context.source.readiness();
-  return readiness.ready ? text("LIVE\n") : text(readiness.reason + "\n", 503);
+  if (!readiness.ready) {
+    return text(readiness.reason + "\n", 503);
+  }
+  return text(readiness.reason.empty() ? "LIVE\n" : "LIVE, degraded: " + readiness.reason + "\n");
 }
 
 // Answering at all is the sign of life; that policies are missing must not restart the process.
@@ -62,7 +65,8 @@ Reply stats(const RouteContext& context, const Parameters& /*parameters*/) {
 
 Reply server_info(const RouteContext& context, const Parameters& /*parameters*/) {
   const auto readiness = context.source.readiness();
-  return json(server_json(context.config, *context.source.view(), readiness, context.started_at));
+  return json(server_json(context.config, *context.source.view(), readiness,
+                          context.source.cluster_health(), context.started_at));
 }
 
 Reply config_dump(const RouteContext& context, const Parameters& /*parameters*/) {

@@ -405,6 +405,20 @@ constexpr Metric kMetrics[] = {
        out.add_seconds(seconds_since_epoch(in.view->loaded_at));
      }},
     {"weir_policy_loads_total", kCounter, "Reads of the policy folder.", policy_loads},
+    {"weir_kubernetes_degraded", kGauge,
+     "1 while news of the Kubernetes API may be missing or pods are held; enforcement goes on.",
+     +[](const StatsInput& in, Samples& out) {
+       if (in.cluster.followed) {
+         out.add(in.cluster.trouble.empty() ? 0 : 1);
+       }
+     }},
+    {"weir_kubernetes_staleness_seconds", kGauge,
+     "Since when the Kubernetes API was last heard of; 0 while it is.",
+     +[](const StatsInput& in, Samples& out) {
+       if (in.cluster.followed) {
+         out.add(static_cast<std::uint64_t>(in.cluster.staleness.count()));
+       }
+     }},
     {"weir_endpoints", kGauge, "Known pods by state.", endpoints},
     {"weir_connections_total", kCounter, "TCP connections that clients opened.", connections},
     {"weir_connections_active", kGauge, "TCP connections of clients that are open.",
@@ -534,6 +548,7 @@ StatsInput take_stats(Source& source, std::chrono::system_clock::time_point star
   input.workers = source.worker_metrics();
   input.fqdn = source.fqdn();
   input.fqdn_evicted = source.fqdn_evicted();
+  input.cluster = source.cluster_health();
   input.bpf = source.bpf_counters();
   input.maps = source.bpf_map_use();
   input.acceleration = source.acceleration();

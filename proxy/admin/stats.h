@@ -17,6 +17,7 @@ struct StatsInput {
   std::vector<const WorkerMetrics*> workers;
   std::vector<FqdnRow> fqdn;
   std::uint64_t fqdn_evicted = 0;
+  ClusterHealth cluster;
   Result<redirect::Counters> bpf = redirect::Counters{};
   std::vector<redirect::MapUse> maps;
   redirect::AccelerationState acceleration;

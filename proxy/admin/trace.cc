@@ -126,6 +126,9 @@ std::string_view verdict_text(const policy::Explanation& answer) {
   if (!answer.allowed) {
     return "denied";
   }
+  if (answer.audit) {
+    return "audit";
+  }
   return answer.verdict == policy::Verdict::kRedirect && !answer.request_allowed ? "proxied"
                                                                                  : "allowed";
 }
@@ -152,6 +155,7 @@ json::object rule_json(const policy::ExplainedRule& rule) {
 json::object answer_json(const std::string& pod, const std::string& peer,
                          std::string_view direction, const policy::Explanation& answer) {
   json::array policies(answer.selected_by.begin(), answer.selected_by.end());
+  json::array audited(answer.audited.begin(), answer.audited.end());
   json::array nearest;
   for (const auto& miss : answer.nearest) {
     nearest.push_back({{"text", miss.text}, {"rule", rule_json(miss.rule)}});
@@ -166,6 +170,7 @@ json::object answer_json(const std::string& pod, const std::string& peer,
           {"reason", answer.reason},
           {"rule", rule_json(answer.rule)},
           {"policies", std::move(policies)},
+          {"audited", std::move(audited)},
           {"nearest", std::move(nearest)}};
 }
 
@@ -212,7 +217,7 @@ Result<json::object> trace(const TraceQuestion& question, const TraceWorld& worl
 
   const policy::Explainer explainer(world.input, world.program);
   json::array directions;
-  bool allowed = true;
+  bool allowed = true, audit = false;
   for (const bool egress : {true, false}) {
     const End& own = egress ? *from : *to;
     const End& peer = egress ? *to : *from;
@@ -229,6 +234,7 @@ Result<json::object> trace(const TraceQuestion& question, const TraceWorld& worl
       continue;
     }
     allowed = allowed && answer->allowed;
+    audit = audit || answer->audit;
     directions.push_back(
         answer_json(own.pod->full_name(), peer.text, egress ? "egress" : "ingress", *answer));
   }
@@ -236,7 +242,9 @@ Result<json::object> trace(const TraceQuestion& question, const TraceWorld& worl
     return invalid_error("neither " + question.from + " nor " + question.to +
                          " is a pod that is judged here");
   }
-  return json::object{{"verdict", allowed ? "allowed" : "denied"},
+  return json::object{{"verdict", !allowed ? "denied"
+                                  : audit  ? "audit"
+                                           : "allowed"},
                       {"directions", std::move(directions)}};
 }
 

@@ -45,10 +45,11 @@ struct TraceWorld {
   std::function<std::uint64_t(policy::EndpointId, const IpAddress&)> learned;
 };
 
-// {"verdict": "allowed"|"denied", "directions": [{endpoint, peer, direction, verdict, enforced,
-// protocol, reason, rule, policies, nearest}]}. A side that no policy was computed for, because it
-// is not judged here, is left out; an error when both are. Errors say what is wrong with the
-// question.
+// {"verdict": "allowed"|"denied"|"audit", "directions": [{endpoint, peer, direction, verdict,
+// enforced, protocol, reason, rule, policies, audited, nearest}]}. "audit": it passes, and rule,
+// reason and nearest say why it would not if the policies in `audited` were enforced. A side that
+// no policy was computed for, because it is not judged here, is left out; an error when both are.
+// Errors say what is wrong with the question.
 [[nodiscard]] Result<boost::json::object> trace(const TraceQuestion& question,
                                                 const TraceWorld& world);
 

@@ -174,6 +174,12 @@ json::value config_json(const config::Config& config, const View& view) {
       {"node", {{"name", config.node.name}}},
       {"policies", {{"directory", config.policies.directory}}},
       {"endpoints", {{"file", config.endpoints.file}}},
+      {"kubernetes",
+       {{"enabled", config.kubernetes.enabled},
+        {"kubeconfig", config.kubernetes.kubeconfig}, // where it is, not what is in it
+        {"ignore_labels", texts_json(config.kubernetes.ignore_labels)},
+        {"hold_new_pods", config.kubernetes.hold_new_pods},
+        {"other_interfaces", texts_json(config.kubernetes.other_interfaces)}}},
       {"state", {{"directory", config.state.directory}}},
       {"workers", config.workers},
       {"redirect",
@@ -215,13 +221,21 @@ json::value config_json(const config::Config& config, const View& view) {
 }
 
 json::value server_json(const config::Config& config, const View& view, const Readiness& readiness,
+                        const ClusterHealth& cluster,
                         std::chrono::system_clock::time_point started_at) {
+  json::value kubernetes; // null: not asked
+  if (cluster.followed) {
+    kubernetes = {{"known", cluster.known},
+                  {"trouble", cluster.trouble},
+                  {"staleness_seconds", cluster.staleness.count()}};
+  }
   const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(
       std::chrono::system_clock::now() - started_at);
   return {{"version", version()},
           {"state", readiness.ready ? "LIVE" : "NOT_READY"},
           {"reason", readiness.reason},
           {"node", config.node.name},
+          {"kubernetes", std::move(kubernetes)},
           {"redirect_mode", config.redirect.mode == config::RedirectMode::kBpf ? "bpf" : "none"},
           {"abi_version", WEIR_ABI_VERSION},
           {"workers", config.workers},

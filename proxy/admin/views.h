@@ -22,6 +22,7 @@ namespace weir::admin {
 [[nodiscard]] boost::json::value config_json(const config::Config& config, const View& view);
 [[nodiscard]] boost::json::value server_json(const config::Config& config, const View& view,
                                              const Readiness& readiness,
+                                             const ClusterHealth& cluster,
                                              std::chrono::system_clock::time_point started_at);
 
 } // namespace weir::admin

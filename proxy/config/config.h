@@ -29,6 +29,26 @@ struct Endpoints {
   std::string file = "/etc/weir/endpoints.yaml";
 };
 
+// Where the section is there, pods, services and policies come from the Kubernetes API; policy
+// files are read beside them, `endpoints` is not.
+struct Kubernetes {
+  bool enabled = false;
+  std::string kubeconfig; // empty: the pod's own service account
+  // Labels that do not make an identity: those that no two pods, or no two versions of one, share.
+  std::vector<std::string> ignore_labels = {"pod-template-hash",
+                                            "controller-revision-hash",
+                                            "pod-template-generation",
+                                            "controller-uid",
+                                            "batch.kubernetes.io/controller-uid",
+                                            "batch.kubernetes.io/job-completion-index",
+                                            "apps.kubernetes.io/pod-index",
+                                            "statefulset.kubernetes.io/pod-name"};
+  bool hold_new_pods = true; // an interface of a pod that is not known yet lets nothing pass
+  // Interfaces that lead to other namespaces and are no pods'; a `*` at the end stands for any
+  // rest.
+  std::vector<std::string> other_interfaces;
+};
+
 struct State {
   std::string directory = "/var/lib/weir";
 };
@@ -147,6 +167,7 @@ struct Config {
   Node node;
   Policies policies;
   Endpoints endpoints;
+  Kubernetes kubernetes;
   State state;
   std::uint32_t workers = 0; // 0 in the file or absent: one a core; filled by the loader
   Redirect redirect;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cstdlib>
 #include <type_traits>
 #include <variant>
 
@@ -66,12 +67,13 @@ constexpr std::pair<std::string_view, StaticType> kListenerTypes[] = {{"static",
 // Where in Config a key's value goes; the type says how it is read.
 template <typename T>
 using Member = T& (*)(Config&);
-using Target = std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
-                            Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
-                            Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
-                            Member<Denials>, Member<Connect>, Member<AccessLogFormat>,
-                            Member<DnsRefusal>, Member<bool>, Member<DnsName>,
-                            Member<std::vector<IpPrefix>>, Member<std::vector<PodPattern>>>;
+using Target =
+    std::variant<Member<std::string>, Member<std::uint32_t>, Member<ByteCount>,
+                 Member<std::chrono::seconds>, Member<std::chrono::milliseconds>,
+                 Member<SocketAddress>, Member<RedirectMode>, Member<ForwardedFields>,
+                 Member<Denials>, Member<Connect>, Member<AccessLogFormat>, Member<DnsRefusal>,
+                 Member<bool>, Member<DnsName>, Member<std::vector<IpPrefix>>,
+                 Member<std::vector<std::string>>, Member<std::vector<PodPattern>>>;
 
 // Every key but those of `listeners`. Bounds are in the member's unit; texts and addresses have
 // none.
@@ -89,6 +91,13 @@ constexpr Key kKeys[] = {
     {"node", "name", +[](Config& c) -> std::string& { return c.node.name; }},
     {"policies", "directory", +[](Config& c) -> std::string& { return c.policies.directory; }},
     {"endpoints", "file", +[](Config& c) -> std::string& { return c.endpoints.file; }},
+    {"kubernetes", "kubeconfig",
+     +[](Config& c) -> std::string& { return c.kubernetes.kubeconfig; }},
+    {"kubernetes", "ignoreLabels",
+     +[](Config& c) -> std::vector<std::string>& { return c.kubernetes.ignore_labels; }},
+    {"kubernetes", "holdNewPods", +[](Config& c) -> bool& { return c.kubernetes.hold_new_pods; }},
+    {"kubernetes", "otherInterfaces",
+     +[](Config& c) -> std::vector<std::string>& { return c.kubernetes.other_interfaces; }},
     {"state", "directory", +[](Config& c) -> std::string& { return c.state.directory; }},
     {"redirect", "mode", +[](Config& c) -> RedirectMode& { return c.redirect.mode; }},
     {"redirect", "bpffs", +[](Config& c) -> std::string& { return c.redirect.bpffs; }},
@@ -230,6 +239,8 @@ std::optional<T> value_of(YamlFields& fields, const Key& key, Member<T>) {
     return fields.list<IpPrefix>(key.name);
   } else if constexpr (std::is_same_v<T, std::vector<PodPattern>>) {
     return fields.list<PodPattern>(key.name);
+  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    return fields.has(key.name) ? std::optional(fields.list<std::string>(key.name)) : std::nullopt;
   } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, SocketAddress> ||
                        std::is_same_v<T, bool> || std::is_same_v<T, DnsName>) {
     return fields.find<T>(key.name);
@@ -369,7 +380,8 @@ std::uint32_t cores() {
 
 Config defaults() {
   Config config;
-  config.node.name = host_name();
+  const char* node = std::getenv("WEIR_NODE_NAME"); // a DaemonSet's pod is told what it runs on
+  config.node.name = node != nullptr && *node != '\0' ? node : host_name();
   config.admin = *SocketAddress::parse("127.0.0.1:9931");
   config.metrics = *SocketAddress::parse("0.0.0.0:9932");
   return config;
@@ -381,6 +393,11 @@ LoadedConfig parse_config(std::string file, const std::string& text) {
   YamlDocument document(std::move(file), text);
   Config config = defaults();
   YamlFields root = document.root();
+  config.kubernetes.enabled = root.has("kubernetes");
+  if (config.kubernetes.enabled && root.has("endpoints")) {
+    root.error("endpoints", "`endpoints` and `kubernetes` exclude each other",
+               "pods come from a file or from the Kubernetes API");
+  }
   for (const Key* key = std::begin(kKeys); key != std::end(kKeys);) {
     const auto section = key->section;
     const auto read_section = [&](YamlFields& fields) {
@@ -436,7 +453,12 @@ struct ValueText {
     } else {
       std::string list;
       for (const auto& item : value) {
-        list += (list.empty() ? "" : ", ") + item.to_string();
+        list += list.empty() ? "" : ", ";
+        if constexpr (requires { item.to_string(); }) {
+          list += item.to_string();
+        } else {
+          list += item;
+        }
       }
       return list;
     }

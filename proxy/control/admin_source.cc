@@ -49,6 +49,8 @@ std::vector<admin::FqdnRow> AdminSource::fqdn() const {
 
 std::uint64_t AdminSource::fqdn_evicted() const { return x_fqdn_cache.evicted(); }
 
+admin::ClusterHealth AdminSource::cluster_health() const { return x_controller.cluster_health(); }
+
 admin::Readiness AdminSource::readiness() {
   if (auto reason = x_controller.not_ready(); !reason.empty()) {
     return {false, std::move(reason)};
@@ -66,7 +68,8 @@ admin::Readiness AdminSource::readiness() {
   if (!roll_call->answered.wait_for(lock, kSignOfLife, [&] { return roll_call->missing == 0; })) {
     return {false, std::to_string(roll_call->missing) + " workers give no sign of life"};
   }
-  return {true, ""};
+  // Enforcement goes on with what is known, so this is no reason to be replaced.
+  return {true, x_controller.cluster_health().trouble};
 }
 
 std::vector<const WorkerMetrics*> AdminSource::worker_metrics() const {

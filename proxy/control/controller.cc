@@ -61,7 +61,12 @@ Controller::Controller(boost::asio::io_context& context, const config::Config& c
       x_workers(std::move(workers)), x_policies(config.policies.directory),
       x_secrets(config.secrets.directory),
       x_numbers(static_cast<std::uint32_t>(std::time(nullptr))), x_clock(context),
-      x_view(std::make_shared<admin::View>()) {}
+      x_view(std::make_shared<admin::View>()) {
+  if (config.kubernetes.enabled) {
+    x_kubernetes =
+        std::make_unique<KubernetesCluster>(context, config, redirector, [this] { reload(); });
+  }
+}
 
 std::string Controller::state_file(const char* name) const {
   return x_config.state.directory + "/" + name;
@@ -77,6 +82,9 @@ void Controller::restore_state() {
                [&](const std::string& text) { return x_numbers.restore(text); });
   restore_file(state_file("policies.json"),
                [&](const std::string& text) { return x_policies.restore(text); });
+  if (x_kubernetes) {
+    x_kubernetes->restore();
+  }
   const auto learned = x_fqdn_cache.load(state_file("fqdn.json"));
   if (!learned) {
     log::error("state: {}", learned.error().text());
@@ -86,7 +94,7 @@ void Controller::restore_state() {
 void Controller::reload() {
   ++x_loads;
   x_loaded_at = std::chrono::system_clock::now();
-  const auto policies = x_policies.load();
+  const auto policies = load_policies();
   if (!policies) {
     log::error("{}{}", policies.error().text(),
                x_policies.loaded() ? "; the last good set stays" : "");
@@ -151,7 +159,29 @@ void Controller::load_local_addresses() {
   }
 }
 
+// Before the API has told of all policies there is nothing to conclude from.
+Result<void> Controller::load_policies() {
+  if (x_kubernetes) {
+    if (!x_kubernetes->known()) {
+      return invalid_error(x_kubernetes->trouble());
+    }
+    x_policies.use_objects(x_kubernetes->policies());
+  }
+  return x_policies.load();
+}
+
 void Controller::load_cluster() {
+  if (!x_kubernetes) {
+    load_cluster_file();
+  } else if (x_kubernetes->known()) {
+    x_cluster = x_kubernetes->cluster();
+    x_cluster_error.clear();
+  } else {
+    x_cluster_error = x_kubernetes->trouble();
+  }
+}
+
+void Controller::load_cluster_file() {
   const auto text = read_file(x_config.endpoints.file, kMaxClusterFile);
   if (!text) {
     x_cluster_error = "endpoints: " + text.error().text();
@@ -179,6 +209,7 @@ Controller::Compiled Controller::compile() {
   auto endpoints = endpoint::add_pods(
       *x_cluster, x_numbers,
       [this](const auto& pod) { return x_policies.loaded() && judged_here(pod); }, input);
+  endpoint::add_services(*x_cluster, input);
   x_numbers.begin_compile();
   const auto resolv_conf = read_file(kResolvConf);
   Compiled compiled{
@@ -198,7 +229,7 @@ Controller::Compiled Controller::compile() {
 
 // Pods of this node, and those that a static listener stands for.
 bool Controller::judged_here(const endpoint::Endpoint& known) const {
-  return !known.interface.empty() ||
+  return known.is_local() ||
          std::any_of(x_config.listeners.begin(), x_config.listeners.end(),
                      [&](const auto& listener) { return listener.endpoint == known.full_name(); });
 }
@@ -238,7 +269,7 @@ Result<void> Controller::apply(const Compiled& compiled) {
     for (const auto& address : known.addresses) {
       identities.push_back({IpPrefix::host(address), known.identity});
     }
-    if (known.interface.empty()) {
+    if (!known.is_local()) {
       continue;
     }
     const policy::EndpointPolicy* policy = program.find(known.id);
@@ -247,7 +278,7 @@ Result<void> Controller::apply(const Compiled& compiled) {
     state.identity = known.identity;
     state.interface = known.interface;
     state.addresses = known.addresses;
-    state.held = policy == nullptr;
+    state.held = policy == nullptr || known.interface.empty();
     state.joined = std::any_of(x_config.acceleration.pods.begin(), x_config.acceleration.pods.end(),
                                [&known](const auto& chosen) {
                                  return chosen.covers(known.endpoint_namespace, known.name);
@@ -370,6 +401,10 @@ std::shared_ptr<const admin::View> Controller::view() const {
   return x_view;
 }
 
+admin::ClusterHealth Controller::cluster_health() const {
+  return x_kubernetes ? x_kubernetes->health() : admin::ClusterHealth();
+}
+
 std::string Controller::not_ready() const {
   const std::lock_guard lock(x_view_mutex);
   return x_not_ready;
@@ -404,8 +439,12 @@ void Controller::start() {
   const auto changed = [this] { reload(); };
   x_watches.push_back(
       std::make_unique<FolderWatch>(x_context, x_config.policies.directory, changed));
-  x_watches.push_back(
-      std::make_unique<FolderWatch>(x_context, parent_of(x_config.endpoints.file), changed));
+  if (x_kubernetes) {
+    x_kubernetes->start();
+  } else {
+    x_watches.push_back(
+        std::make_unique<FolderWatch>(x_context, parent_of(x_config.endpoints.file), changed));
+  }
   keep_time();
 }
 
@@ -433,6 +472,9 @@ void Controller::keep_time() {
 void Controller::stop() {
   x_watches.clear();
   x_clock.cancel();
+  if (x_kubernetes) {
+    x_kubernetes->stop();
+  }
   save_learned();
 }
 

@@ -1,6 +1,6 @@
-// Turns what the files say into what is in force: policies and endpoints → Program → workers and
-// kernel. One rebuild at a time, always in this order, so that no moment is more permissive than
-// both the old and the new policy:
+// Turns what the files and the Kubernetes API say into what is in force: policies and endpoints →
+// Program → workers and kernel. One rebuild at a time, always in this order, so that no moment is
+// more permissive than both the old and the new policy:
 //
 //   1. numbers given out by the compile are saved
 //   2. every worker has taken the new snapshot
@@ -9,13 +9,17 @@
 //   5. learned addresses lose the bits of removed groups, which may then be given out again; those
 //      that only the kernel knows (learned just before a crash) keep what is still wanted
 //
-// Control thread, except view(), in_force() and not_ready().
+// A pod of this node whose interface is not known is held: the kernel drops what comes for it, and
+// what says to come from it.
+//
+// Control thread, except view(), in_force(), not_ready() and cluster_health().
 #pragma once
 
 #include "policy-compiler/compiler.h"
 #include "proxy/admin/model.h"
 #include "proxy/config/config.h"
 #include "proxy/control/folder_watch.h"
+#include "proxy/control/kubernetes_cluster.h"
 #include "proxy/control/policy_store.h"
 #include "proxy/control/secret_store.h"
 #include "proxy/dns/fqdn_cache.h"
@@ -66,7 +70,8 @@ public:
     std::shared_ptr<const policy::Program> program;
     std::shared_ptr<const endpoint::Registry> registry;
   };
-  [[nodiscard]] InForce in_force() const; // any thread
+  [[nodiscard]] InForce in_force() const;                    // any thread
+  [[nodiscard]] admin::ClusterHealth cluster_health() const; // any thread
   void set_listener_rows(std::vector<admin::ListenerRow> rows);
 
 private:
@@ -77,7 +82,9 @@ private:
     std::shared_ptr<const endpoint::DnsScope> dns;
   };
 
+  Result<void> load_policies();
   void load_cluster();
+  void load_cluster_file();
   void load_local_addresses();
   [[nodiscard]] Compiled compile();
   [[nodiscard]] bool judged_here(const endpoint::Endpoint& known) const;
@@ -104,7 +111,8 @@ private:
   SecretStore x_secrets;
   endpoint::IdentityAllocator x_numbers;
   policy::Compiler x_compiler;
-  std::optional<endpoint::ClusterSpec> x_cluster; // last good
+  std::unique_ptr<KubernetesCluster> x_kubernetes; // null: endpoints come from a file
+  std::optional<endpoint::ClusterSpec> x_cluster;  // last good
   std::optional<Compiled> x_in_force;
   std::string x_cluster_error;
   std::vector<IpAddress> x_local_addresses;

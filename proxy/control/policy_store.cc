@@ -1,5 +1,6 @@
 #include "proxy/control/policy_store.h"
 
+#include "policy-compiler/model/policy.h"
 #include "proxy/base/file.h"
 
 #include <boost/json.hpp>
@@ -42,6 +43,19 @@ std::string message_of(const policy::ParsedDocument& document) {
   return message;
 }
 
+// A policy that speaks of nodes alone has no part that is enforced, though it is a valid one.
+bool is_enforced(const policy::Policy& policy) {
+  return policy.specs.empty() ||
+         std::any_of(policy.specs.begin(), policy.specs.end(),
+                     [](const policy::Spec& spec) { return !spec.host_policy; });
+}
+
+std::string status_of(const policy::ParsedDocument& document) {
+  return document.policy == nullptr      ? "skipped"
+         : is_enforced(*document.policy) ? "accepted"
+                                         : "rejected";
+}
+
 bool is_policy_file(const fs::path& path) {
   const auto extension = path.extension();
   // A mounted ConfigMap's own bookkeeping ("..data", "..2026_…") begins with two dots.
@@ -53,28 +67,55 @@ bool is_policy_file(const fs::path& path) {
 
 PolicyStore::PolicyStore(std::string directory) : x_directory(std::move(directory)) {}
 
-Result<void> PolicyStore::load() {
+void PolicyStore::use_objects(std::map<std::string, std::string> objects) {
+  x_objects = std::move(objects);
+}
+
+Result<void> PolicyStore::add_files(std::map<std::string, Result<std::string>>& texts) const {
   std::error_code failed;
-  std::set<std::string> names;
+  bool any = false;
   for (const auto& entry : fs::directory_iterator(x_directory, failed)) {
     if (is_policy_file(entry.path())) {
-      names.insert(entry.path().filename().string());
+      const std::string name = entry.path().filename();
+      texts.insert_or_assign(name, read_file(x_directory + "/" + name, kMaxFile));
+      any = true;
+    }
+  }
+  if (x_objects && failed == std::errc::no_such_file_or_directory) {
+    // Not mounted at all is a choice; gone is an accident.
+    const bool had_files = std::any_of(x_files.begin(), x_files.end(), [](const auto& file) {
+      return file.first.find('/') == std::string::npos;
+    });
+    if (!had_files) {
+      return {};
     }
   }
   if (failed) {
     return Error{failed, "policies: read folder " + x_directory};
   }
-  if (names.empty()) {
+  if (!any && !x_objects) {
     return invalid_error("policies: no *.yaml file in " + x_directory +
                          ", which is never taken for \"no policies\"");
   }
-  std::erase_if(x_files, [&](const auto& file) { return !names.contains(file.first); });
+  return {};
+}
+
+Result<void> PolicyStore::load() {
+  std::map<std::string, Result<std::string>> texts;
+  if (auto added = add_files(texts); !added) {
+    return added.error();
+  }
+  if (x_objects) {
+    for (const auto& [name, text] : *x_objects) {
+      texts.insert_or_assign(name, text);
+    }
+  }
+  std::erase_if(x_files, [&](const auto& file) { return !texts.contains(file.first); });
   std::map<std::string, Version> changed;
-  for (const auto& name : names) {
+  for (auto& [name, text] : texts) {
     File& file = x_files[name];
     file.refused.clear();
     file.read_error.clear();
-    auto text = read_file(x_directory + "/" + name, kMaxFile);
     if (!text) {
       file.read_error = text.error().text();
     } else if (*text != file.good_text || file.in_force.empty()) {
@@ -164,7 +205,7 @@ std::vector<admin::PolicyRow> PolicyStore::rows() const {
     for (const auto& document : file.in_force) {
       if (!refused.contains(key_of(document))) {
         rows.push_back({document.kind, document.document_namespace, document.name, name,
-                        document.policy != nullptr ? "accepted" : "skipped", message_of(document)});
+                        status_of(document), message_of(document)});
       }
     }
   }

@@ -1,6 +1,7 @@
 // The policy folder: which files are in force, which were refused and why. Each file stands for
 // itself: one that cannot be read or has an error in any of its documents leaves its last good
-// version in force. A folder that is missing or holds no policy file never means "no policies".
+// version in force. A folder that is missing or holds no policy file never means "no policies",
+// unless policies come from the Kubernetes API as well.
 //
 // Control thread only. Does not watch; FolderWatch (folder_watch.h) says when to call load().
 #pragma once
@@ -11,6 +12,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,10 @@ class PolicyStore {
 public:
   explicit PolicyStore(std::string directory);
 
+  // Policies that are no files: text by a name with a slash, "CiliumNetworkPolicy/shop/api". Each
+  // stands for itself as a file does. In force from the next load() on.
+  void use_objects(std::map<std::string, std::string> objects);
+
   // Reads every *.yaml and *.yml, also through a ConfigMap's ..data link. An error: the folder as a
   // whole could not be used, and what was in force stays.
   Result<void> load();
@@ -27,7 +33,8 @@ public:
   // True once some load() succeeded or a last good set was restored.
   [[nodiscard]] bool loaded() const { return x_loaded; }
   [[nodiscard]] std::vector<std::shared_ptr<const policy::Policy>> policies() const;
-  // One row a document, refused ones included; names of files are relative to the folder.
+  // One row a document, refused ones included; names of files are relative to the folder. A policy
+  // of which no part is enforced is told as rejected, though it is valid.
   [[nodiscard]] std::vector<admin::PolicyRow> rows() const;
   // Documents refused by the last load().
   [[nodiscard]] std::size_t rejected() const;
@@ -47,10 +54,12 @@ private:
     std::vector<policy::ParsedDocument> documents;
     std::string text;
   };
+  Result<void> add_files(std::map<std::string, Result<std::string>>& texts) const;
   void put_in_force(std::map<std::string, Version> changed);
 
   std::string x_directory;
-  std::map<std::string, File> x_files; // by name within the folder
+  std::optional<std::map<std::string, std::string>> x_objects;
+  std::map<std::string, File> x_files; // by name within the folder, or of the object
   bool x_loaded = false;
 };
 

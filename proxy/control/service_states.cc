@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <variant>
 
@@ -36,6 +37,15 @@ std::vector<SocketAddress> backends_of(const endpoint::ClusterSpec& cluster,
                                        const endpoint::ServiceSpec& service,
                                        const endpoint::ServicePort& port, bool v4) {
   std::vector<SocketAddress> backends;
+  if (service.backends) {
+    for (const auto& told : *service.backends) {
+      if (told.port == port.name && told.protocol == port.protocol) {
+        std::copy_if(told.addresses.begin(), told.addresses.end(), std::back_inserter(backends),
+                     [v4](const SocketAddress& address) { return address.ip.is_v4() == v4; });
+      }
+    }
+    return backends;
+  }
   if (service.selector.empty()) {
     const auto* number = std::get_if<std::uint16_t>(&port.target);
     for (const IpAddress& address : service.endpoints) {

@@ -8,8 +8,8 @@ namespace weir::control {
 namespace {
 
 std::string state_of(const endpoint::Endpoint& known, const policy::EndpointPolicy* policy) {
-  if (policy == nullptr) {
-    return known.interface.empty() ? "remote" : "held";
+  if (policy == nullptr || (known.local && known.interface.empty())) {
+    return known.is_local() ? "held" : "remote";
   }
   if (!known.interface.empty() && ::if_nametoindex(known.interface.c_str()) == 0) {
     return "detached";

@@ -37,6 +37,14 @@ std::string asked_with(const std::string& protocol) {
                              : "--sni";
 }
 
+std::string joined(const json::value& names) {
+  std::string out;
+  for (const json::value& one : names.as_array()) {
+    out += (out.empty() ? "" : ", ") + std::string(one.as_string());
+  }
+  return out;
+}
+
 // One direction, for people.
 std::string answer_text(const json::value& answer) {
   const bool egress = text_at(answer, "direction") == "egress";
@@ -49,18 +57,15 @@ std::string answer_text(const json::value& answer) {
     line("  no policy selects the pod in this direction: everything passes");
     return out;
   }
-  std::string policies;
-  for (const json::value& one : answer.at("policies").as_array()) {
-    policies += (policies.empty() ? "" : ", ") + std::string(one.as_string());
-  }
-  line("  policies: " + policies);
+  line("  policies: " + joined(answer.at("policies")));
 
   const json::value& decided = answer.at("rule");
   const std::string rule = text_at(decided, "name") + place(decided);
   const std::string protocol = text_at(answer, "protocol");
   const std::string reason = text_at(answer, "reason");
   const bool judged = flag_at(answer, "judged");
-  const bool denied = verdict == "denied";
+  const bool audit = verdict == "audit";
+  const bool denied = verdict == "denied" || audit;
   if (reason == "protocol") {
     line("  the proxy speaks " + protocol + " here, by " + rule);
   } else if (denied && (judged ? reason != "denied" : text_at(decided, "rule") == "0")) {
@@ -70,6 +75,9 @@ std::string answer_text(const json::value& answer) {
          asked_with(protocol));
   } else {
     line((denied ? "  denied by " : "  allowed by ") + rule);
+  }
+  if (audit) {
+    line("  it passes all the same: audited only: " + joined(answer.at("audited")));
   }
   for (const json::value& miss : answer.at("nearest").as_array()) {
     line("  nearest: " + text_at(miss, "text") + place(miss.at("rule")));
@@ -146,7 +154,7 @@ void trace(Session& session, const Options& options) {
       print("note: some policy files have errors and count for nothing here\n");
     }
   }
-  session.exit_code = verdict == "allowed" ? kFine : kFindings;
+  session.exit_code = verdict == "denied" ? kFindings : kFine;
 }
 
 } // namespace

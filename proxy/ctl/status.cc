@@ -45,6 +45,19 @@ std::string counts_text(const Counts& counts) {
   return text.empty() ? "none" : text;
 }
 
+// "followed"; or what is wrong, and for how long.
+std::string kubernetes_text(const json::value& info) {
+  const auto* server = info.if_object();
+  const auto* kubernetes = server == nullptr ? nullptr : server->if_contains("kubernetes");
+  if (kubernetes == nullptr || !kubernetes->is_object()) {
+    return "not asked";
+  }
+  const std::string trouble = cell(*kubernetes, "trouble");
+  return trouble.empty() ? "followed"
+                         : "degraded, last heard of " + cell(*kubernetes, "staleness_seconds") +
+                               "s ago: " + trouble;
+}
+
 void show_status(Session& session) {
   const auto info = get_json(session.admin, "/server_info");
   const auto policies = get_json(session.admin, "/policies");
@@ -83,6 +96,7 @@ void show_status(Session& session) {
   line("Version", cell(*info, "version"));
   line("Uptime", cell(*info, "uptime_seconds") + "s");
   line("Redirect", cell(*info, "redirect_mode") + ", " + cell(*info, "workers") + " workers");
+  line("Kubernetes", kubernetes_text(*info));
   line("Policies", counts_text(by_status) + " (revision " + cell(*info, "policy_revision") +
                        ", loaded " + cell(*info, "policies_loaded_at") + ")");
   line("Endpoints", counts_text(by_state));

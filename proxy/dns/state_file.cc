@@ -1,5 +1,7 @@
 #include "proxy/dns/state_file.h"
 
+#include "proxy/base/checksum.h"
+
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
@@ -15,16 +17,6 @@ namespace json = boost::json;
 constexpr std::int64_t kVersion = 1;
 // Far beyond any real date, and far from what a system clock's nanoseconds can hold.
 constexpr std::int64_t kLatest = 9'000'000'000; // seconds
-
-// Against torn and bit-rotten files; whoever may write the file may as well write a good checksum.
-std::string checksum(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char c : text) {
-    hash ^= static_cast<unsigned char>(c);
-    hash *= 0x100000001b3U;
-  }
-  return fmt::format("{:016x}", hash);
-}
 
 const json::value* member(const json::value& object, std::string_view key) {
   const auto* as_object = object.if_object();

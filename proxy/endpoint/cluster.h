@@ -1,5 +1,5 @@
-// What a source of endpoints says about the cluster, as plain data: a file (file_source.h) or,
-// later, the Kubernetes API. Numbers (identities, ids) are given out afterwards, by
+// What a source of endpoints says about the cluster, as plain data: a file (file_source.h) or the
+// Kubernetes API (kubernetes/source.h). Numbers (identities, ids) are given out afterwards, by
 // IdentityAllocator.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -23,7 +24,10 @@ struct PodSpec {
   std::string service_account = "default";
   std::vector<IpAddress> addresses;
   std::string interface; // host side of its veth; empty: on another node, or static listeners only
+  bool local = false;    // of this node whatever `interface` says: held while that is empty
   std::vector<policy::NamedPort> named_ports;
+
+  bool operator==(const PodSpec&) const = default;
 };
 
 struct ServicePort {
@@ -31,6 +35,17 @@ struct ServicePort {
   std::uint16_t port = 0;
   std::variant<std::uint16_t, std::string> target; // number, or the name of a pod's port
   std::uint8_t protocol = 0;                       // IPPROTO_*
+
+  bool operator==(const ServicePort&) const = default;
+};
+
+// Where a port of a service leads, as the cluster's own controllers say it (EndpointSlices).
+struct ServiceBackends {
+  std::string port; // the service's port, by name; "" for the only one
+  std::uint8_t protocol = 0;
+  std::vector<SocketAddress> addresses;
+
+  bool operator==(const ServiceBackends&) const = default;
 };
 
 struct ServiceSpec {
@@ -40,12 +55,18 @@ struct ServiceSpec {
   std::vector<ServicePort> ports;
   PlainLabels selector;
   std::vector<IpAddress> endpoints; // selector-less: where it leads
+  // Where the ports lead; without it that is found by selector or `endpoints`.
+  std::optional<std::vector<ServiceBackends>> backends;
   std::chrono::seconds affinity{0}; // a client keeps its backend for as long; 0: not
+
+  bool operator==(const ServiceSpec&) const = default;
 };
 
 struct NodeSpec {
   std::string name;
   std::vector<IpAddress> addresses;
+
+  bool operator==(const NodeSpec&) const = default;
 };
 
 struct ClusterSpec {
@@ -53,6 +74,7 @@ struct ClusterSpec {
   std::map<std::string, PlainLabels> namespaces;
   std::vector<ServiceSpec> services;
   std::vector<NodeSpec> nodes;
+  std::vector<IpAddress> api_servers; // nodes' addresses, or others
 };
 
 inline constexpr std::string_view kClusterName = "default";

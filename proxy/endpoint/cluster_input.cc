@@ -1,6 +1,7 @@
 #include "proxy/endpoint/cluster_input.h"
 
 #include <map>
+#include <set>
 #include <utility>
 
 namespace weir::endpoint {
@@ -19,6 +20,7 @@ std::vector<Endpoint> add_pods(const ClusterSpec& cluster, IdentityAllocator& nu
     made.identity = numbers.identity_of(made.labels);
     made.addresses = pod.addresses;
     made.interface = pod.interface;
+    made.local = pod.local;
     made.named_ports = pod.named_ports;
     if (judged(made)) {
       input.endpoints.push_back(
@@ -36,13 +38,32 @@ std::vector<Endpoint> add_pods(const ClusterSpec& cluster, IdentityAllocator& nu
   return pods;
 }
 
+void add_services(const ClusterSpec& cluster, policy::CompileInput& input) {
+  for (const auto& service : cluster.services) {
+    input.services.push_back({service.service_namespace, service.name, service.labels,
+                              service.selector, service.endpoints});
+  }
+  std::set<IpAddress> nodes;
+  for (const auto& node : cluster.nodes) {
+    nodes.insert(node.addresses.begin(), node.addresses.end());
+  }
+  for (const auto& address : cluster.api_servers) {
+    if (!nodes.contains(address)) {
+      input.outside.push_back({IpPrefix::host(address), {{"reserved:kube-apiserver", ""}}});
+    }
+  }
+}
+
 std::vector<policy::Program::Prefix> node_prefixes(const ClusterSpec& cluster,
                                                    std::string_view here) {
+  const std::set<IpAddress> api_servers(cluster.api_servers.begin(), cluster.api_servers.end());
   std::vector<policy::Program::Prefix> prefixes;
   for (const auto& node : cluster.nodes) {
     for (const auto& address : node.addresses) {
-      prefixes.push_back({IpPrefix::host(address),
-                          node.name == here ? WEIR_IDENTITY_HOST : WEIR_IDENTITY_REMOTE_NODE});
+      prefixes.push_back({IpPrefix::host(address), node.name == here ? WEIR_IDENTITY_HOST
+                                                   : api_servers.contains(address)
+                                                       ? WEIR_IDENTITY_KUBE_APISERVER
+                                                       : WEIR_IDENTITY_REMOTE_NODE});
     }
   }
   return prefixes;

@@ -1,6 +1,6 @@
 // A cluster as the compiler and the Registry want it: pods with their numbers, identities, named
-// ports, and the cells of the nodes' addresses. The running proxy and the commands that read files
-// take the same way, so that they cannot answer differently.
+// ports, services, and the cells of the nodes' addresses. The running proxy and the commands that
+// read files take the same way, so that they cannot answer differently.
 #pragma once
 
 #include "policy-compiler/compile.h"
@@ -20,7 +20,11 @@ std::vector<Endpoint> add_pods(const ClusterSpec& cluster, IdentityAllocator& nu
                                const std::function<bool(const Endpoint&)>& judged,
                                policy::CompileInput& input);
 
-// `here`: the node whose addresses are `host`; those of the others are `remote-node`.
+// Adds what toServices may name, and the API servers that are no nodes.
+void add_services(const ClusterSpec& cluster, policy::CompileInput& input);
+
+// `here`: the node whose addresses are `host`; those of the others are `remote-node`, or
+// `kube-apiserver`, which includes it.
 [[nodiscard]] std::vector<policy::Program::Prefix> node_prefixes(const ClusterSpec& cluster,
                                                                  std::string_view here);
 

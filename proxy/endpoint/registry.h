@@ -23,8 +23,11 @@ struct Endpoint {
   policy::Labels labels; // of its identity, with sources: "k8s:app"
   std::vector<IpAddress> addresses;
   std::string interface; // host side of its veth; empty: remote, or only for static listeners
+  bool local = false;    // of this node whatever `interface` says: held while that is empty
   std::vector<policy::NamedPort> named_ports;
 
+  // Of this node: its packets are seen here.
+  [[nodiscard]] bool is_local() const { return local || !interface.empty(); }
   // "namespace/name"
   [[nodiscard]] std::string full_name() const { return endpoint_namespace + "/" + name; }
 };

@@ -5,6 +5,7 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/dispatch.hpp>
 
 #include <exception>
 #include <utility>
@@ -41,6 +42,16 @@ void Gate::spawn(asio::awaitable<void> coroutine) {
 
 void Gate::close() {
   x_closed = true;
+  // Within the loop: cancelled from outside, Asio queues the cancellation, and a coroutine that
+  // ends before its turn leaves it pointing at nothing.
+  asio::dispatch(x_context, [this, alive = std::weak_ptr<void>(x_alive)] {
+    if (!alive.expired()) {
+      cancel_and_repeat();
+    }
+  });
+}
+
+void Gate::cancel_and_repeat() {
   cancel_all();
   if (x_running.empty()) {
     return;
@@ -49,7 +60,7 @@ void Gate::close() {
   x_repeat.async_wait(
       [this, alive = std::weak_ptr<void>(x_alive)](boost::system::error_code failed) {
         if (!failed && !alive.expired()) {
-          close();
+          cancel_and_repeat();
         }
       });
 }

@@ -27,9 +27,10 @@ public:
   // An exception that leaves it is a bug: logged and counted as one, the coroutine ends.
   void spawn(boost::asio::awaitable<void> coroutine);
 
-  // Cancels everything that runs (their pending operations end with operation_aborted) and refuses
-  // new coroutines. Repeats that every kRepeat until nothing runs: an operation that completed in
-  // the same turn of the loop is not cancelled by it, nor is what its coroutine awaits next.
+  // Refuses new coroutines and cancels everything that runs (their pending operations end with
+  // operation_aborted): at once where the loop runs this call, else on its next turn. Repeats that
+  // every kRepeat until nothing runs: an operation that completed in the same turn of the loop is
+  // not cancelled by it, nor is what its coroutine awaits next.
   static constexpr std::chrono::milliseconds kRepeat{20};
   void close();
 
@@ -40,6 +41,7 @@ public:
   [[nodiscard]] bool closed() const { return x_closed; }
 
 private:
+  void cancel_and_repeat();
   void cancel_all();
 
   boost::asio::io_context& x_context;

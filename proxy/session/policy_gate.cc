@@ -184,8 +184,8 @@ void PolicyGate::decide_transparent() {
   const endpoint::Registry& registry = *x_snapshot->registry;
   x_source = registry.by_address(x_client.ip);
   x_destination = registry.by_address(x_original_destination.ip);
-  const bool local_source = x_source != nullptr && !x_source->interface.empty();
-  const bool local_destination = x_destination != nullptr && !x_destination->interface.empty();
+  const bool local_source = x_source != nullptr && x_source->is_local();
+  const bool local_destination = x_destination != nullptr && x_destination->is_local();
   if (!local_source && !local_destination) {
     // Redirected for a pod that is gone by now.
     deny_unknown();

@@ -556,6 +556,11 @@ static __always_inline int weir_redirect(struct __sk_buff *skb, const struct wei
 	return WEIR_PASS;
 }
 
+static __always_inline bool weir_is_held(const struct weir_endpoint *endpoint, __u32 slot)
+{
+	return endpoint && (endpoint->flags[slot & 1] & WEIR_ENDPOINT_HELD);
+}
+
 static __always_inline bool weir_is_here(const struct weir_addr *address, __u32 slot)
 {
 	return bpf_map_lookup_elem(&weir_endpoints, address) ||
@@ -692,7 +697,9 @@ int weir_from_pod(struct __sk_buff *skb)
 
 	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.source);
 	if (!self || self->ifindex != skb->ifindex)
-		return weir_drop_packet(&packet, 0, WEIR_DROP_SPOOFED, WEIR_EGRESS);
+		return weir_drop_packet(
+		    &packet, 0, weir_is_held(self, slot) ? WEIR_DROP_NO_POLICY : WEIR_DROP_SPOOFED,
+		    WEIR_EGRESS);
 	weir_begin(&flow, &packet, self, config.revision, WEIR_EGRESS);
 	if (flow.flags & WEIR_ENDPOINT_HELD)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_EGRESS);
@@ -916,6 +923,10 @@ int weir_from_net(struct __sk_buff *skb)
 		return WEIR_NEXT;
 	if (!weir_parse(skb, &packet, &reason) || !packet.has_addresses)
 		return WEIR_NEXT;
+	/* A pod of this node whose interface nobody knows: this may be it. */
+	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.source);
+	if (weir_is_held(self, slot))
+		return weir_drop_packet(&packet, self->id, WEIR_DROP_NO_POLICY, WEIR_EGRESS);
 	if (weir_answers_proxy(skb, &packet, 0))
 		return weir_answered(skb);
 	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);

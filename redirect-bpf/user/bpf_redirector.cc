@@ -360,7 +360,8 @@ void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
       if (interface.loopback || pods.contains(interface.name) != pod_interfaces) {
         continue;
       }
-      auto attached = pod_interfaces
+      const bool held = x_is_other && interface.veth && !x_is_other(interface.name);
+      auto attached = pod_interfaces || held
                           ? x_attachments.attach(index, programs.from_pod, programs.to_pod)
                           : x_attachments.attach(index, programs.from_net, programs.to_net);
       if (attached) {
@@ -409,6 +410,18 @@ Result<void> BpfRedirector::handle_netlink() {
 
 bool BpfRedirector::attached(const std::string& interface) const {
   return x_attached.contains(interface);
+}
+
+Result<void> BpfRedirector::hold_new_pods(std::function<bool(const std::string&)> is_other) {
+  x_is_other = std::move(is_other);
+  std::vector<std::string> errors;
+  if (x_applied) {
+    attach_interfaces(errors);
+  }
+  if (!errors.empty()) {
+    return joined(errors);
+  }
+  return {};
 }
 
 Result<void> BpfRedirector::set_services(std::span<const ServiceState> services) {

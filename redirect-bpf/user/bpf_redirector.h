@@ -19,8 +19,9 @@
 // Map-in-map writes wait until running programs are done, so no packet sees a slot being filled.
 //
 // Interfaces: those that an EndpointState names get weir_from_pod and weir_to_pod, all others but
-// loopback weir_from_net and weir_to_net. One that appears later gets them when its notification is
-// read: the control thread must poll netlink_fd().
+// loopback weir_from_net and weir_to_net. New pods' that are held get the pods' programs as well:
+// as no address is theirs, these drop everything. One that appears later gets them when its
+// notification is read: the control thread must poll netlink_fd().
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
 // last_used_ns(), backend_of() and acceleration() may be called by any thread. All in the node's
@@ -78,6 +79,7 @@ public:
   // an answer (RST) and do not hang.
   Result<void> set_listeners(std::span<const WorkerListeners> workers) override;
   Result<void> clear_listeners() override;
+  Result<void> hold_new_pods(std::function<bool(const std::string&)> is_other) override;
   Result<Counters> counters() override;
   std::vector<MapUse> map_use() override;
   Result<void> set_acceleration(bool enabled) override;
@@ -138,6 +140,7 @@ private:
   std::map<Address, weir_endpoint> x_endpoints;           // what weir_endpoints holds
   std::map<std::uint32_t, std::string> x_interface_names; // by endpoint
   std::set<std::string> x_attached;
+  std::function<bool(const std::string&)> x_is_other; // null: new pods are not held
   bool x_applied = false;
   std::vector<int> x_tcp_listeners; // of the proxy; its own, while they listen
 

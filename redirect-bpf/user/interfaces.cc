@@ -1,11 +1,33 @@
 #include "redirect-bpf/user/interfaces.h"
 
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <sys/socket.h>
 
 #include <cstring>
+#include <string_view>
 
 namespace weir::redirect {
+
+namespace {
+
+// "veth", "bridge", …; empty for hardware.
+std::string_view kind_of(const rtattr* info) {
+  if (info == nullptr) {
+    return {};
+  }
+  auto left = static_cast<int>(RTA_PAYLOAD(info));
+  for (const auto* at = static_cast<const rtattr*>(RTA_DATA(info)); RTA_OK(at, left);
+       at = RTA_NEXT(at, left)) {
+    if ((at->rta_type & NLA_TYPE_MASK) == IFLA_INFO_KIND) {
+      const auto* text = static_cast<const char*>(RTA_DATA(at));
+      return {text, ::strnlen(text, RTA_PAYLOAD(at))};
+    }
+  }
+  return {};
+}
+
+} // namespace
 
 Result<Interfaces> Interfaces::open() {
   auto events = NetlinkSocket::open(RTMGRP_LINK);
@@ -75,17 +97,18 @@ bool Interfaces::apply(const nlmsghdr& message, std::map<int, Interface>& all) {
   if (message.nlmsg_type != RTM_NEWLINK) {
     return false;
   }
-  const rtattr* attributes[IFLA_IFNAME + 1];
-  parse_attributes(message, sizeof(ifinfomsg), attributes, IFLA_IFNAME);
+  const rtattr* attributes[IFLA_LINKINFO + 1];
+  parse_attributes(message, sizeof(ifinfomsg), attributes, IFLA_LINKINFO);
   const rtattr* name = attributes[IFLA_IFNAME];
   if (name == nullptr) {
     return false;
   }
   const auto* text = static_cast<const char*>(RTA_DATA(name));
   Interface interface{std::string(text, ::strnlen(text, RTA_PAYLOAD(name))),
-                      (info->ifi_flags & IFF_LOOPBACK) != 0};
+                      (info->ifi_flags & IFF_LOOPBACK) != 0,
+                      kind_of(attributes[IFLA_LINKINFO]) == "veth"};
   auto [entry, added] = all.try_emplace(info->ifi_index);
-  if (!added && entry->second.name == interface.name) {
+  if (!added && entry->second == interface) {
     return false; // up, down, statistics
   }
   entry->second = std::move(interface);

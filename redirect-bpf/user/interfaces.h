@@ -15,6 +15,9 @@ namespace weir::redirect {
 struct Interface {
   std::string name;
   bool loopback = false;
+  bool veth = false;
+
+  bool operator==(const Interface&) const = default;
 };
 
 class Interfaces {

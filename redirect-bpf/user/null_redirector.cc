@@ -32,6 +32,10 @@ Result<void> NullRedirector::set_listeners(std::span<const WorkerListeners> /*wo
 
 Result<void> NullRedirector::clear_listeners() { return {}; }
 
+Result<void> NullRedirector::hold_new_pods(std::function<bool(const std::string&)> /*is_other*/) {
+  return {};
+}
+
 Result<Counters> NullRedirector::counters() { return Counters{}; }
 
 std::vector<MapUse> NullRedirector::map_use() { return {}; }

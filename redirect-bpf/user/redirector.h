@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -112,6 +113,11 @@ public:
   // From now on new redirected flows go to these. Worker n is element n.
   virtual Result<void> set_listeners(std::span<const WorkerListeners> workers) = 0;
   virtual Result<void> clear_listeners() = 0; // drain: no new flows
+
+  // From now on a veth that no EndpointState names and that `is_other` does not know is taken for
+  // that of a pod nobody has told of yet: nothing passes it. Called again when `is_other` would say
+  // something else.
+  virtual Result<void> hold_new_pods(std::function<bool(const std::string&)> is_other) = 0;
 
   virtual Result<Counters> counters() = 0;
   virtual std::vector<MapUse> map_use() = 0;

@@ -8,6 +8,8 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
@@ -387,12 +389,38 @@ void Lab::write_endpoints() {
   fs::rename(folder() / "endpoints.yaml.new", folder() / "endpoints.yaml");
 }
 
+void Lab::use_kubernetes(fs::path kubeconfig, std::string more) {
+  x_kubernetes = "kubeconfig: " + kubeconfig.string() + (more.empty() ? "" : ", ") + more;
+}
+
+void Lab::confine(const std::vector<std::string>& capabilities) {
+  std::string set = "-all";
+  for (std::string name : capabilities) {
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    set += ",+" + name;
+  }
+  const std::string own = folder();
+  x_confinement = {"unshare",
+                   "--mount",
+                   "--propagation",
+                   "private",
+                   "sh",
+                   "-ec",
+                   "mount --rbind " + own + " " + own +
+                       "; mount -o remount,bind,ro /; exec setpriv --no-new-privs --inh-caps=" +
+                       set + " --bounding-set=" + set + " \"$@\"",
+                   "sh"};
+}
+
 void Lab::write_config() {
   const auto in_folder = [&](const char* name) { return (folder() / name).string(); };
+  const std::string source = x_kubernetes.empty()
+                                 ? "endpoints: {file: " + in_folder("endpoints.yaml") + "}"
+                                 : "kubernetes: {" + x_kubernetes + "}";
   write_file(folder() / "weir.yaml",
-             "node: {name: node-a}\npolicies: {directory: " + in_folder("policies") +
-                 "}\nendpoints: {file: " + in_folder("endpoints.yaml") +
-                 "}\nsecrets: {directory: " + in_folder("secrets") +
+             "node: {name: node-a}\npolicies: {directory: " + in_folder("policies") + "}\n" +
+                 source + "\nsecrets: {directory: " + in_folder("secrets") +
                  "}\nstate: {directory: " + in_folder("state") +
                  "}\nworkers: 2\nredirect: {mode: bpf, bpffs: " + bpffs().string() +
                  "}\nadmin: {address: \"127.0.0.1:" + std::to_string(kAdminPort) +
@@ -411,8 +439,9 @@ void Lab::start_weir() {
 void Lab::start_weir_without_waiting() {
   write_endpoints();
   write_config();
-  x_weir =
-      x_node->start({weir_proxy_path(), "--config", folder() / "weir.yaml"}, folder() / "weir.log");
+  std::vector<std::string> argv = x_confinement;
+  argv.insert(argv.end(), {weir_proxy_path(), "--config", folder() / "weir.yaml"});
+  x_weir = x_node->start(std::move(argv), folder() / "weir.log");
 }
 
 bool Lab::await_ready(std::chrono::milliseconds limit) {

@@ -203,6 +203,12 @@ public:
 
   // The value of `services` in endpoints.yaml from the next write_endpoints() on, as YAML.
   void set_services(std::string yaml) { x_services = std::move(yaml); }
+  // From the next start_weir() on pods come from the API that this kubeconfig names, and
+  // endpoints.yaml is not looked at. `more`: further keys of the section, as YAML.
+  void use_kubernetes(std::filesystem::path kubeconfig, std::string more = {});
+  // From the next start_weir() on it runs as a container would: with these capabilities ("BPF") and
+  // no others, no way to new ones, and nothing to write to but the lab's folder.
+  void confine(const std::vector<std::string>& capabilities);
   // The value of `dns` in weir.yaml, as YAML.
   void set_dns(std::string yaml) { x_dns_options = std::move(yaml); }
   // The value of `acceleration` in weir.yaml, as YAML.
@@ -244,6 +250,8 @@ private:
   std::string x_services = "[]";
   std::string x_dns_options = "{}";
   std::string x_acceleration = "{}";
+  std::string x_kubernetes;               // the section's content, as YAML
+  std::vector<std::string> x_confinement; // the command that starts weir's; empty: none
   std::optional<Process> x_weir;
 };
 

@@ -21,7 +21,7 @@ BELOW_RUNTIME = ["proxy/base", "policy-compiler/runtime", "redirect-bpf/abi", "r
 BELOW_NET = BELOW_RUNTIME + ["proxy/runtime"]
 BELOW_HTTP = BELOW_NET + ["proxy/net"]
 BELOW_SESSION = BELOW_HTTP + ["proxy/http", "proxy/http2", "proxy/dns", "proxy/tls"]
-BELOW_CONTROL = BELOW_SESSION + ["policy-compiler/*", "proxy/session"]
+BELOW_CONTROL = BELOW_SESSION + ["policy-compiler/*", "proxy/session", "proxy/endpoint/kubernetes"]
 LAYERS = {
     "redirect-bpf/abi": [],
     "redirect-bpf/bpf": ["redirect-bpf/abi"],
@@ -32,6 +32,7 @@ LAYERS = {
     "policy-compiler": ["proxy/base", "redirect-bpf/abi", "policy-compiler/*"],
     "proxy/config": BELOW_CONFIG,
     "proxy/endpoint": BELOW_ENDPOINT,
+    "proxy/endpoint/kubernetes": BELOW_NET,
     "proxy/runtime": BELOW_RUNTIME,
     "proxy/net": BELOW_NET,
     "proxy/http": BELOW_HTTP,

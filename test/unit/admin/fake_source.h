@@ -57,6 +57,12 @@ public:
     return {{"shop/client", "www.example.com.", "203.0.113.9", 300, expiry},
             {"shop/client", "www.example.com.", "203.0.113.10", 300, expiry}};
   }
+  admin::ClusterHealth cluster_health() const override {
+    return {.followed = true,
+            .known = true,
+            .trouble = "kubernetes: /api/v1/pods: connection refused",
+            .staleness = std::chrono::seconds(42)};
+  }
   admin::Readiness readiness() override {
     const std::lock_guard lock(x_mutex);
     return x_readiness;

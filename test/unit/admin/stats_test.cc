@@ -7,7 +7,9 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <fstream>
 #include <map>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -142,6 +144,8 @@ TEST_CASE("the page follows Prometheus' text format and sums the workers up") {
   CHECK(value_of(all, "weir_drops_total", {{"reason", "policy"}, {"direction", "ingress"}}) == 0);
   CHECK(value_of(all, "weir_packets_total", {{"verdict", "allowed"}}) == 1000);
   CHECK(value_of(all, "weir_events_lost_total", {{"source", "access_log"}}) == 1);
+  CHECK(value_of(all, "weir_kubernetes_degraded") == 1);
+  CHECK(value_of(all, "weir_kubernetes_staleness_seconds") == 42);
   CHECK(value_of(all, "weir_bpf_readable") == 1);
   CHECK(value_of(all, "weir_bpf_map_entries", {{"map", "weir_endpoints"}}) == 4);
   CHECK(value_of(all, "weir_bpf_map_capacity", {{"map", "weir_endpoints"}}) == 16384);
@@ -180,6 +184,49 @@ TEST_CASE("counters of the kernel that cannot be read are left out and said") {
   for (const auto& series : all) {
     CHECK(series.name != "weir_drops_total");
     CHECK(series.name != "weir_packets_total");
+  }
+}
+
+TEST_CASE("every metric and label that alerts and dashboard ask for is there") {
+  test::FakeSource source;
+  std::map<std::string, std::set<std::string>> known; // labels by metric
+  for (const auto& series : parse_page(stats_prometheus(take_stats(source, kStart)))) {
+    auto& labels = known[series.name];
+    labels.insert("instance"); // the scraper's
+    for (const auto& [label, value] : series.labels) {
+      labels.insert(label);
+    }
+  }
+  static const std::regex kMetric(R"((weir_\w+)(\{(\w+)=)?)");
+  static const std::regex kBy(R"(by \(([\w, ]+)\))");
+  static const std::regex kWord(R"(\w+)");
+  for (const char* file : {"alerts.yaml", "dashboard.json"}) {
+    std::ifstream stream(std::string(WEIR_MONITORING) + "/" + file);
+    unsigned asked = 0;
+    for (std::string line; std::getline(stream, line);) {
+      if (line.find("expr") == std::string::npos) {
+        continue;
+      }
+      CAPTURE(line);
+      std::set<std::string> labels;
+      for (std::sregex_iterator at(line.begin(), line.end(), kMetric), end; at != end; ++at) {
+        const std::string name = (*at)[1];
+        CAPTURE(name);
+        REQUIRE(known.contains(name));
+        labels.insert(known[name].begin(), known[name].end());
+        if ((*at)[3].matched) {
+          CHECK(known[name].contains((*at)[3]));
+        }
+        ++asked;
+      }
+      for (std::sregex_iterator at(line.begin(), line.end(), kBy), end; at != end; ++at) {
+        const std::string list = (*at)[1];
+        for (std::sregex_iterator word(list.begin(), list.end(), kWord); word != end; ++word) {
+          CHECK(labels.contains(word->str()));
+        }
+      }
+    }
+    CHECK(asked >= 8);
   }
 }
 

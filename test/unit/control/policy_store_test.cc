@@ -62,6 +62,25 @@ TEST_CASE("a file that breaks leaves its last good version in force and is shown
   CHECK(status_of(store, "a") == "accepted");
 }
 
+TEST_CASE("a policy of nodes is shown as rejected, with the reason, and disturbs no other") {
+  const TempFolder folder;
+  const std::string head = "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\n"
+                           "metadata: {name: ";
+  const std::string nodes = "{nodeSelector: {matchLabels: {a: b}}, ingress: [{}]}";
+  folder.write("a.yaml", policy("a") + "---\n" + head + "nodes}\nspec: " + nodes + "\n---\n" +
+                             head + "both}\nspecs: [" + nodes +
+                             ", {endpointSelector: {}, ingress: [{}]}]\n");
+  PolicyStore store(folder.path());
+  REQUIRE(store.load().has_value());
+  CHECK(status_of(store, "a") == "accepted");
+  CHECK(status_of(store, "nodes") == "rejected");
+  CHECK(status_of(store, "both") == "accepted"); // in part, which the message says
+  for (const auto& row : store.rows()) {
+    CHECK((row.message.find("policies of nodes are not enforced") != std::string::npos) ==
+          (row.name != "a"));
+  }
+}
+
 TEST_CASE("one bad document keeps the whole new version of its file out") {
   const TempFolder folder;
   folder.write("a.yaml", policy("a"));

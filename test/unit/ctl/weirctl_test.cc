@@ -179,6 +179,7 @@ TEST_CASE("weirctl status sums up, and a rejected policy or a proxy that is not 
   CHECK(shown.exit_code == 1);
   CHECK_THAT(shown.out, StartsWith("State:      LIVE\nNode:       node-a\n"));
   CHECK_THAT(shown.out, ContainsSubstring("\nRedirect:   bpf, 2 workers\n"));
+  CHECK_THAT(shown.out, ContainsSubstring("\nKubernetes: degraded, last heard of 42s ago: "));
   CHECK_THAT(shown.out, ContainsSubstring("\nPolicies:   1 accepted, 1 rejected (revision 7, "
                                           "loaded 2026-11-24T00:00:00.000000Z)\n"));
   CHECK_THAT(shown.out, ContainsSubstring("\nEndpoints:  1 enforced, 1 remote\n"));
@@ -192,6 +193,27 @@ TEST_CASE("weirctl status sums up, and a rejected policy or a proxy that is not 
   CHECK(json.at("server").at("state") == "NOT_READY");
   CHECK(json.at("policies").at("rejected") == 1);
   CHECK(json.at("fqdn").at("addresses") == 2);
+}
+
+TEST_CASE("weirctl sysdump writes what the proxy shows into one file for its owner alone") {
+  const Proxy proxy;
+  const Folder folder;
+  const std::string path = folder.path() + "/dump.json";
+  const Outcome written = proxy.ask({"sysdump", "--file", path});
+  CHECK(written.exit_code == 0);
+  CHECK_THAT(written.out, ContainsSubstring(path));
+  CHECK((std::filesystem::status(path).permissions() & std::filesystem::perms::all) ==
+        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+  std::ifstream stream(path);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  const auto dump = boost::json::parse(text);
+  CHECK(dump.at("admin").at("/server_info").at("node") == "node-a");
+  CHECK(dump.at("admin").at("/endpoints").as_array().size() == 2);
+  CHECK(dump.at("admin").at("/stats/prometheus").as_string().find("weir_build_info") !=
+        boost::json::string::npos);
+  CHECK_FALSE(dump.at("kernel").as_string().empty());
+  // It never writes over what is there.
+  CHECK(proxy.ask({"sysdump", "--file", path}).exit_code == 2);
 }
 
 TEST_CASE("weirctl version shows both sides, and a proxy that is not there is no failure") {
@@ -422,6 +444,39 @@ TEST_CASE("policy trace of files says who decides, and what came nearest") {
   CHECK(run({"policy", "trace", "--policies", policies, "--from", "a/b", "--to", "a/c", "--port",
              "80"})
             .err == "weirctl: --policies and --endpoints go together\n");
+}
+
+TEST_CASE("policy trace tells what audited policies would refuse, and which they are") {
+  const Folder folder;
+  std::string audited = kTraced;
+  const std::string name = "name: api, namespace: shop";
+  REQUIRE(audited.find(name) != std::string::npos);
+  audited.replace(audited.find(name), name.size(),
+                  name + ", annotations: {weir.io/enforcement: audit}");
+  const std::string policies = folder.file("p.yaml", audited);
+  const std::string endpoints = folder.file("e.yaml", kTracedEndpoints);
+  const auto trace = [&](const std::string& port, std::vector<std::string> more) {
+    std::vector<std::string> argv = {"policy",      "trace",    "--policies", policies,
+                                     "--endpoints", endpoints,  "--from",     "shop/web",
+                                     "--to",        "shop/api", "--port",     port};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return run(std::move(argv));
+  };
+  const Outcome request = trace("80", {"--path", "/discounts"});
+  CHECK(request.exit_code == 0);
+  CHECK_THAT(request.out, ContainsSubstring("ingress of shop/api from shop/web: audit\n"
+                                            "  policies: shop/api\n"
+                                            "  no rule accepts it at L7\n"
+                                            "  it passes all the same: audited only: shop/api\n"
+                                            "  nearest: method `GET` is allowed by shop/api"));
+  CHECK_THAT(request.out, ContainsSubstring("verdict: audit\n"));
+  const Outcome port = trace("81", {"-o", "json"});
+  const auto told = boost::json::parse(port.out);
+  CHECK(told.at("verdict") == "audit");
+  CHECK(told.at("directions").at(1).at("audited").at(0) == "shop/api");
+  CHECK(told.at("directions").at(1).at("rule").at("name") == "default-deny");
+  // What it allows it allows.
+  CHECK_THAT(trace("80", {"--path", "/orders"}).out, ContainsSubstring("verdict: allowed\n"));
 }
 
 TEST_CASE("policy trace without files asks the running proxy") {

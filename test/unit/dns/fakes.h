@@ -73,6 +73,9 @@ public:
                      std::span<const redirect::EndpointState> /*endpoints*/) override {
     return {};
   }
+  Result<void> hold_new_pods(std::function<bool(const std::string&)> /*is_other*/) override {
+    return {};
+  }
   Result<void> set_services(std::span<const redirect::ServiceState> /*services*/) override {
     return {};
   }

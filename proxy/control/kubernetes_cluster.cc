@@ -1,0 +1,165 @@
+#include "proxy/control/kubernetes_cluster.h"
+
+#include "proxy/base/file.h"
+#include "proxy/base/log.h"
+#include "proxy/control/uplinks.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace weir::control {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{200};
+constexpr std::size_t kMaxState = 512u << 20;
+
+bool matches_any(const std::string& name, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return pattern.ends_with('*') ? name.starts_with(pattern.substr(0, pattern.size() - 1))
+                                  : name == pattern;
+  });
+}
+
+} // namespace
+
+KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
+                                     redirect::Redirector& redirector,
+                                     std::function<void()> changed)
+    : x_config(config), x_redirector(redirector), x_file(config.state.directory + "/cluster.json"),
+      x_changed(std::move(changed)),
+      x_source(context,
+               {.kubeconfig = config.kubernetes.kubeconfig,
+                .node = config.node.name,
+                .mark_local = config.redirect.mode != config::RedirectMode::kNone},
+               [this] { tell(); }),
+      x_clock(context) {
+  if (config.redirect.mode == config::RedirectMode::kNone) {
+    return;
+  }
+  auto interfaces = PodInterfaces::open(context, [this] { tell(); }, [this] { hold_new_pods(); });
+  if (interfaces) {
+    x_interfaces = std::move(*interfaces);
+  } else {
+    log::error("{}", interfaces.error().text()); // every pod stays held
+  }
+  hold_new_pods(); // before the first interface gets its programs
+}
+
+void KubernetesCluster::hold_new_pods() {
+  if (!x_config.kubernetes.hold_new_pods) {
+    return;
+  }
+  auto found = uplinks();
+  if (!found) {
+    log::error("{}", found.error().text());
+    return;
+  }
+  if (x_uplinks == *found) {
+    return;
+  }
+  x_uplinks = std::move(*found);
+  const auto held = x_redirector.hold_new_pods(
+      [uplinks = *x_uplinks, others = x_config.kubernetes.other_interfaces](
+          const std::string& name) { return uplinks.contains(name) || matches_any(name, others); });
+  if (!held) {
+    log::error("{}", held.error().text());
+  }
+}
+
+void KubernetesCluster::restore() {
+  const auto text = read_file(x_file, kMaxState);
+  if (!text) {
+    if (text.error().code != std::errc::no_such_file_or_directory) {
+      log::error("state: {}", text.error().text());
+    }
+    return;
+  }
+  const auto restored = x_source.restore(*text);
+  if (!restored) {
+    log::error("state: {}; {} is set aside", restored.error().text(), x_file);
+    set_aside(x_file);
+  }
+}
+
+void KubernetesCluster::start() {
+  x_source.start();
+  keep_time();
+}
+
+void KubernetesCluster::stop() {
+  x_clock.cancel();
+  x_source.stop();
+  x_interfaces.reset();
+  save();
+}
+
+std::string KubernetesCluster::trouble() const {
+  if (auto trouble = x_source.trouble(); !trouble.empty()) {
+    return trouble;
+  }
+  const auto missing = x_interfaces ? x_interfaces->missing() : std::vector<std::string>();
+  if (!missing.empty()) {
+    return "kubernetes: held, as no interface leads to them: " + missing.front() +
+           (missing.size() > 1 ? " and " + std::to_string(missing.size() - 1) + " more" : "");
+  }
+  return "";
+}
+
+endpoint::ClusterSpec KubernetesCluster::cluster() {
+  auto cluster = x_source.cluster();
+  const auto& ignored = x_config.kubernetes.ignore_labels;
+  for (auto& pod : cluster.pods) {
+    for (const auto& label : ignored) {
+      pod.labels.erase(label);
+    }
+  }
+  if (x_interfaces) {
+    x_interfaces->place(cluster.pods);
+  }
+  return cluster;
+}
+
+admin::ClusterHealth KubernetesCluster::health() const {
+  const std::lock_guard lock(x_health_mutex);
+  return x_health;
+}
+
+void KubernetesCluster::tell() {
+  look_at_health(); // whoever sees the news in force is not told of old trouble
+  x_changed();
+  look_at_health(); // pods may have been placed
+}
+
+void KubernetesCluster::look_at_health() {
+  admin::ClusterHealth health{
+      .followed = true, .known = known(), .trouble = trouble(), .staleness = x_source.staleness()};
+  const std::lock_guard lock(x_health_mutex);
+  x_health = std::move(health);
+}
+
+void KubernetesCluster::keep_time() {
+  look_at_health();
+  if (std::chrono::steady_clock::now() - x_saved_at >= kSaveEvery) {
+    save();
+  }
+  x_clock.expires_after(kTick);
+  x_clock.async_wait([this](boost::system::error_code failed) {
+    if (!failed) {
+      keep_time();
+    }
+  });
+}
+
+void KubernetesCluster::save() {
+  if (!known() || x_source.changes() == x_saved_changes) {
+    return;
+  }
+  x_saved_changes = x_source.changes();
+  x_saved_at = std::chrono::steady_clock::now();
+  const auto saved = replace_file(x_file, x_source.serialize());
+  if (!saved) {
+    log::error("state: {}", saved.error().text());
+  }
+}
+
+} // namespace weir::control
