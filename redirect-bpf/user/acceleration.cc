@@ -28,21 +28,22 @@ constexpr ino_t kRootCgroup = 1;
 constexpr int kNetnsCookie = 71; // SO_NETNS_COOKIE: newer than the headers of glibc 2.36
 constexpr int kMeminfo = 55;     // SO_MEMINFO
 
+// In a container the first may be the container's own part of the hierarchy.
 Result<UniqueFd> open_root_cgroup() {
-  const auto path = find_mount("cgroup2");
-  if (!path) {
+  const auto folders = find_mounts("cgroup2");
+  for (const std::string& folder : folders) {
+    UniqueFd root(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct stat status{};
+    if (root.valid() && ::fstat(root.get(), &status) == 0 && status.st_ino == kRootCgroup) {
+      return root;
+    }
+  }
+  if (folders.empty()) {
     return errno_error(ENOENT, "no cgroup v2 hierarchy is mounted");
   }
-  UniqueFd root(::open(path->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  struct stat status{};
-  if (!root.valid() || ::fstat(root.get(), &status) != 0) {
-    return errno_error("open " + *path);
-  }
-  if (status.st_ino != kRootCgroup) {
-    return errno_error(EINVAL, *path + " is not the root of the machine's cgroup v2 hierarchy: "
-                                       "programs there would not see pods");
-  }
-  return root;
+  return errno_error(EINVAL, folders.front() +
+                                 " is not the root of the machine's cgroup v2 hierarchy: programs "
+                                 "there would not see pods");
 }
 
 struct Pair {

@@ -50,19 +50,22 @@ Result<void> make_folder(const std::string& path) {
 
 } // namespace
 
-std::optional<std::string> find_mount(const std::string& type) {
-  std::optional<std::string> found;
+std::vector<std::string> find_mounts(const std::string& type) {
+  std::vector<std::string> found;
   each_mount(
       [&](const std::string& /*name*/, const std::string& folder, const std::string& mounted) {
         if (mounted == type) {
-          found = folder;
+          found.push_back(folder);
         }
-        return found.has_value();
+        return false;
       });
   return found;
 }
 
-std::optional<std::string> find_bpffs() { return find_mount("bpf"); }
+std::optional<std::string> find_bpffs() {
+  const auto found = find_mounts("bpf");
+  return found.empty() ? std::nullopt : std::optional(found.front());
+}
 
 Result<void> ensure_bpffs(const std::string& path) {
   if (is_bpffs(path)) {

@@ -12,8 +12,8 @@
 
 namespace weir::redirect {
 
-// The first mount of this type of file system ("cgroup2") in the mount table.
-[[nodiscard]] std::optional<std::string> find_mount(const std::string& type);
+// Where this type of file system ("cgroup2") is mounted, in the mount table's order.
+[[nodiscard]] std::vector<std::string> find_mounts(const std::string& type);
 // The first BPF file system.
 [[nodiscard]] std::optional<std::string> find_bpffs();
 

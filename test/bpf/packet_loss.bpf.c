@@ -2,8 +2,9 @@
  *
  * Loses packets, for tests: some at random, or the next acknowledgements that carry nothing.
  */
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
