@@ -59,6 +59,7 @@ KernelNode::KernelNode()
   x_config.policies.directory = x_folder.file("policies");
   x_config.endpoints.file = x_folder.file("cluster/endpoints.yaml");
   x_config.state.directory = x_folder.file("state");
+  x_config.dns.observe = false; // else the kernel redirects questions that Program allows
   write_cluster();
   list_flows();
   x_redirector = must(x_namespace.on_thread([&] {

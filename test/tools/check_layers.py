@@ -32,7 +32,7 @@ LAYERS = {
     "policy-compiler": ["proxy/base", "redirect-bpf/abi", "policy-compiler/*"],
     "proxy/config": BELOW_CONFIG,
     "proxy/endpoint": BELOW_ENDPOINT,
-    "proxy/endpoint/kubernetes": BELOW_NET,
+    "proxy/endpoint/kubernetes": BELOW_HTTP,
     "proxy/runtime": BELOW_RUNTIME,
     "proxy/net": BELOW_NET,
     "proxy/http": BELOW_HTTP,
