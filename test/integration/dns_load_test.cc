@@ -3,6 +3,7 @@
 // short; WEIR_DNS_LOAD in the environment multiplies them.
 #include "test/integration/policies.h"
 #include "test/support/lab.h"
+#include "test/support/process_memory.h"
 
 #include <boost/json/value_to.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -79,16 +80,7 @@ struct Load {
     FAIL("no metric " << line_begin);
     return 0;
   }
-  std::size_t memory() {
-    std::istringstream text(read_file("/proc/" + std::to_string(lab.weir().pid()) + "/status"));
-    for (std::string line; std::getline(text, line);) {
-      if (line.starts_with("RssAnon:")) {
-        return std::stoul(line.substr(8)) * 1024;
-      }
-    }
-    FAIL("no RssAnon");
-    return 0;
-  }
+  std::size_t memory() { return process_memory(lab.weir().pid(), "RssAnon:"); }
 };
 
 TEST_CASE("D16: what a pod has resolved it can connect to at once, while names expire and policies "

@@ -1,6 +1,7 @@
 // What a running weir needs in memory: bodies of any size, readers that do not read, connections
 // that do nothing, clients that never finish. On loopback, without root.
 #include "test/support/lab.h"
+#include "test/support/process_memory.h"
 #include "test/support/tcp_peer.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -10,7 +11,6 @@
 
 #include <cstdlib>
 #include <optional>
-#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -79,22 +79,10 @@ spec:
   }
 
   // In bytes, without what is mapped from files.
-  [[nodiscard]] std::size_t memory() const { return status("RssAnon:"); }
-  [[nodiscard]] std::size_t peak() const { return status("VmHWM:"); }
+  [[nodiscard]] std::size_t memory() const { return process_memory(process->pid(), "RssAnon:"); }
+  [[nodiscard]] std::size_t peak() const { return process_memory(process->pid(), "VmHWM:"); }
   void forget_peak() const {
     write_file("/proc/" + std::to_string(process->pid()) + "/clear_refs", "5");
-  }
-
-private:
-  [[nodiscard]] std::size_t status(std::string_view field) const {
-    std::istringstream text(read_file("/proc/" + std::to_string(process->pid()) + "/status"));
-    for (std::string line; std::getline(text, line);) {
-      if (line.starts_with(field)) {
-        return std::strtoull(line.c_str() + field.size(), nullptr, 10) * 1024;
-      }
-    }
-    FAIL("no " << field);
-    return 0;
   }
 };
 
@@ -120,6 +108,15 @@ void answer_one(TcpPeer& client, TcpPeer& server) {
   REQUIRE(client.read(kOk.size()) == kOk);
 }
 
+// The head, on its way to the client, of an answer with so long a body.
+std::string begin_answer(TcpPeer& client, TcpPeer& server, std::size_t size) {
+  client.send(kGet);
+  server.read_until("\r\n\r\n");
+  std::string head = "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n";
+  server.send(head);
+  return head;
+}
+
 } // namespace
 
 TEST_CASE("a body of any size streams through in the same memory, both ways") {
@@ -129,12 +126,7 @@ TEST_CASE("a body of any size streams through in the same memory, both ways") {
   TcpPeer server = weir.server.accept();
   answer_one(client, server);
   const auto download = [&](std::size_t size) {
-    client.send(kGet);
-    server.read_until("\r\n\r\n");
-    const std::string head =
-        "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n";
-    server.send(head);
-    REQUIRE(client.read_until("\r\n\r\n") == head);
+    REQUIRE(client.read_until("\r\n\r\n") == begin_answer(client, server, size));
     std::jthread sender([&] { send_zeros(server, size); });
     take_zeros(client, size);
   };
@@ -164,11 +156,7 @@ TEST_CASE("a client that does not read is not read ahead for") {
   answer_one(client, server);
   weir.forget_peak();
   const std::size_t before = weir.peak();
-  client.send(kGet);
-  server.read_until("\r\n\r\n");
-  const std::string head =
-      "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body_size()) + "\r\n\r\n";
-  server.send(head);
+  const std::string head = begin_answer(client, server, body_size());
   // Until the kernel takes no more on the whole way to the client.
   const std::string block(kMiB / 4, '\0');
   std::size_t sent = 0;
