@@ -130,6 +130,7 @@ private:
   [[nodiscard]] bool upstream_usable() const;
   [[nodiscard]] bool may_retry() const;
   void drop_upstream();
+  void leave_upstream();
   void settle_upstream();
   void record();
   void enter(Phase phase, std::chrono::steady_clock::duration limit);

@@ -639,7 +639,22 @@ TEST_CASE("a connection that the client wants closed is closed after the answer"
   CHECK(f.server_got() == kGet);
   CHECK(f.answer(kOk) == "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
   CHECK(f.over());
-  CHECK(f.upstream.last().ended());
+  CHECK_FALSE(f.peer->was_reset());
+}
+
+TEST_CASE("a server's connection at rest is reset, but never with a body that may be unread") {
+  for (const bool body : {false, true}) {
+    HttpFixture f;
+    f.send(body ? "POST /public HTTP/1.1\r\nHost: shop\r\nContent-Length: 2\r\n\r\nhi" : kGet);
+    CHECK(f.answer(kOk) == kOk);
+    f.peer->end();
+    f.poll();
+    CHECK(f.over());
+    CHECK(f.upstream.last().was_reset() == !body);
+    CHECK(f.upstream.last().ended() == body);
+    CHECK(f.peer->ended());
+    CHECK_FALSE(f.peer->was_reset());
+  }
 }
 
 TEST_CASE("the worker's end resets what is in the middle of a message") {
