@@ -97,6 +97,12 @@ Result<void> BpfRedirector::adopt() {
       x_endpoints[from_abi(address).bytes()] = endpoint;
     }
   }
+  for (const auto port : list_keys<std::uint32_t>(maps.bridges)) {
+    std::uint32_t bridge = 0;
+    if (bpf_map_lookup_elem(maps.bridges, &port, &bridge) == 0) {
+      x_bridges[port] = bridge;
+    }
+  }
   auto take = [](void* self, void* data, std::size_t size) {
     auto& redirector = *static_cast<BpfRedirector*>(self);
     auto& taken = redirector.x_taken_events;
@@ -347,7 +353,36 @@ void BpfRedirector::remove_gone(const WantedEndpoints& wanted) {
   }
 }
 
+void BpfRedirector::write_bridges(std::vector<std::string>& errors) {
+  const auto& all = x_interfaces.all();
+  std::map<std::uint32_t, std::uint32_t> wanted;
+  for (const auto& [index, interface] : all) {
+    const auto master = all.find(interface.master);
+    if (master != all.end() && master->second.bridge) {
+      wanted.emplace(index, interface.master);
+    }
+  }
+  const int map = x_object.maps().bridges;
+  for (const auto& [port, bridge] : x_bridges) {
+    if (!wanted.contains(port)) {
+      (void)bpf_map_delete_elem(map, &port); // else only ENOENT
+    }
+  }
+  for (auto entry = wanted.begin(); entry != wanted.end();) {
+    const auto known = x_bridges.find(entry->first);
+    if ((known == x_bridges.end() || known->second != entry->second) &&
+        bpf_map_update_elem(map, &entry->first, &entry->second, BPF_ANY) != 0) {
+      errors.push_back(errno_error("write weir_bridges").text());
+      entry = wanted.erase(entry);
+    } else {
+      ++entry;
+    }
+  }
+  x_bridges = std::move(wanted);
+}
+
 void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
+  write_bridges(errors); // first: a port that has its program hands packets up
   std::set<std::string> pods;
   for (const auto& [id, name] : x_interface_names) {
     if (!name.empty()) {

@@ -125,6 +125,7 @@ private:
                        std::vector<std::string>& errors);
   Result<void> write_config(std::uint32_t revision, std::uint32_t workers);
   void remove_gone(const WantedEndpoints& wanted);
+  void write_bridges(std::vector<std::string>& errors);
   void attach_interfaces(std::vector<std::string>& errors);
   Result<void> begin_acceleration();
 
@@ -141,6 +142,7 @@ private:
   Slot x_slots[WEIR_SLOTS];
   std::map<Address, weir_endpoint> x_endpoints;           // what weir_endpoints holds
   std::map<std::uint32_t, std::string> x_interface_names; // by endpoint
+  std::map<std::uint32_t, std::uint32_t> x_bridges;       // what weir_bridges holds
   std::set<std::string> x_attached;
   std::function<bool(const std::string&)> x_is_other; // null: new pods are not held
   bool x_applied = false;
