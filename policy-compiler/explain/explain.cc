@@ -45,6 +45,9 @@ bool speaks_of_port(const PortRule& ports, const Flow& flow) {
 std::optional<L7Decision> judge(const FlowDecision& decision, const Question& question) {
   switch (decision.protocol) {
   case L7Protocol::kHttp:
+    if (question.server_name && passes_unread(decision, question.server_name)) {
+      return judge_sni(unread_tls(decision), question.server_name);
+    }
     if (question.request) {
       return judge_http(decision, *question.request);
     }

@@ -693,7 +693,7 @@ TEST_CASE("X7: Requests that are malformed or ambiguous never reach the server")
   }
 }
 
-TEST_CASE("H: What policy sees of a path is what the server is sent") {
+TEST_CASE("H11: What policy sees of a path is what the server is sent") {
   struct Case {
     const char* received;
     const char* canonical;
