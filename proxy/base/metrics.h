@@ -85,7 +85,8 @@ struct WorkerMetrics {
   // Connections that clients opened to this worker, by protocol spoken.
   Counter http_connections_opened, http_connections_closed;
   Counter dns_tcp_connections_opened, dns_tcp_connections_closed;
-  Counter connections_refused; // accepted, and no policy or endpoint known for them
+  Counter connections_refused;  // accepted, and no policy or endpoint known for them
+  Counter fqdn_binding_refused; // requests and TLS connections with a name not of the address
 
   // By answer's status (100..599; else index 0) and verdict.
   std::array<std::array<Counter, 600>, kAccessVerdicts> http_requests;
