@@ -501,8 +501,17 @@ TEST_CASE("TLS of a pod is ended and begun on its way to a server that sees the 
     CHECK(curl("/public/x", {version}) == 200);
     CHECK(curl("/admin", {version}) == 403);
   }
+  // Many streams inside TLS, denied ones among allowed ones of the same connection.
+  const std::string base = std::string("https://") + kName;
+  const Outcome load = client.netns().run({"h2load", "-n", "400", "-c", "4", "-m", "50",
+                                           "--connect-to=" + web.address(Family::kV4) + ":443",
+                                           base + "/public/many", base + "/denied"});
+  INFO(load.text());
+  CHECK(load.out.find("400 total, 400 started, 400 done") != std::string::npos);
+  CHECK(load.out.find("200 2xx, 0 3xx, 200 4xx, 0 5xx") != std::string::npos);
   const std::string log = server.log();
   INFO(log);
+  CHECK(log.find("/denied") == std::string::npos);
   CHECK(log.find("HTTP/2.0 GET /public/x 200") != std::string::npos);
   CHECK(log.find("HTTP/1.1 GET /public/x 200") != std::string::npos);
   CHECK(log.find("/admin") == std::string::npos);

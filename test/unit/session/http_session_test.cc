@@ -293,6 +293,19 @@ TEST_CASE("interim answers are passed on, but not without end and not to HTTP/1.
   CHECK_FALSE(old.over());
 }
 
+TEST_CASE("an HTTP/1.0 client that keeps its connection is told of it when it is denied, too") {
+  HttpFixture f;
+  const std::string denied = "GET /admin HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+  for (int i = 0; i < 2; ++i) {
+    const std::string answer = f.send(denied);
+    CHECK(status_line(answer) == "HTTP/1.1 403 Forbidden");
+    CHECK(contains(answer, "Connection: keep-alive\r\n"));
+    CHECK_FALSE(f.peer->ended());
+  }
+  CHECK(contains(f.send("GET /admin HTTP/1.0\r\n\r\n"), "Connection: close\r\n"));
+  CHECK(f.over());
+}
+
 TEST_CASE("an HTTP/1.0 client gets a chunked body without chunks, ended by the connection") {
   HttpFixture f;
   f.send("GET /public HTTP/1.0\r\nConnection: keep-alive\r\nHost: a\r\n\r\n");
