@@ -62,7 +62,7 @@ L7Decision judge_with_audit(const FlowDecision& flow, Judge&& judge_by) {
 
 // The judge functions differ in how one L7Rules accepts and in what a miss is called.
 template <typename Accepts, typename Miss>
-L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::string_view denied_as,
+L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::uint64_t name_groups,
                  Accepts&& accepts, Miss&& miss) {
   if (flow.verdict != Verdict::kRedirect || flow.protocol != protocol) {
     return flow.verdict == Verdict::kAllow ? allowed_by(flow.rule)
@@ -70,18 +70,22 @@ L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::string_view
   }
   for (const L7Rules* denial : flow.denials) {
     if (accepts(*denial)) {
-      return refused(flow, denial->rule, denied_as);
+      return refused(flow, denial->rule, "denied");
     }
   }
   if (flow.any) {
     return allowed_by(flow.rule);
   }
+  const L7Rules* misnamed = nullptr;
   for (const L7Rules* alternative : flow.alternatives) {
     if (accepts(*alternative)) {
-      return allowed_by(alternative->rule);
+      if (alternative->holds_name(name_groups)) {
+        return allowed_by(alternative->rule);
+      }
+      misnamed = alternative;
     }
   }
-  return miss();
+  return misnamed != nullptr ? refused(flow, misnamed->rule, kNotItsName) : miss();
 }
 
 } // namespace
@@ -223,11 +227,14 @@ FlowDecision LoweredEndpoint::decide_by_all(const Flow& flow,
   // The DNS proxy knows nothing but the rules of its own port.
   out.any = matches.lets_all_pass ||
             (out.protocol == L7Protocol::kDns ? matches.exact_plain : matches.plain != nullptr);
-  bool unjudged_denial = false;
+  bool unjudged_denial = false, looks_inside_tls = false;
   for (const Filter* filter : matches.l7) {
     if (filter->effect == Effect::kAllowL7) {
       if (filter->l7->protocol == out.protocol) {
         out.alternatives.push_back(filter->l7.get());
+        looks_inside_tls = looks_inside_tls || filter->l7->terminating;
+      } else if (filter->l7->protocol == L7Protocol::kTls) {
+        out.unread.push_back(filter->l7.get());
       }
     } else if (filter->l7->protocol == out.protocol) {
       out.denials.push_back(filter->l7.get());
@@ -239,6 +246,10 @@ FlowDecision LoweredEndpoint::decide_by_all(const Flow& flow,
   if (unjudged_denial) { // a denial that this proxy cannot judge refuses everything
     out.any = false;
     out.alternatives.clear();
+  }
+  // Where nothing reads the hello no name is known, and what is not read no denial can judge.
+  if (!looks_inside_tls || unjudged_denial || !out.denials.empty()) {
+    out.unread.clear();
   }
   return out;
 }
@@ -259,10 +270,11 @@ std::uint64_t CompiledEndpoint::fqdn_groups(const DnsName& name) const {
 
 namespace {
 
-L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request) {
+L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request,
+                         std::uint64_t name_groups) {
   const HttpMatcher* accepting = nullptr;
   L7Decision decision = judge(
-      flow, L7Protocol::kHttp, "denied",
+      flow, L7Protocol::kHttp, name_groups,
       [&](const L7Rules& rules) {
         const auto found = rules.http->find(request);
         accepting = found ? &rules.http->at(*found) : nullptr;
@@ -288,17 +300,17 @@ L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request) {
 
 L7Decision judge_dns_by(const FlowDecision& flow, const DnsName& name) {
   return judge(
-      flow, L7Protocol::kDns, "denied",
-      [&](const L7Rules& rules) { return rules.dns.matches(name); },
+      flow, L7Protocol::kDns, 0, [&](const L7Rules& rules) { return rules.dns.matches(name); },
       [&] {
         return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
                        flow.alternatives.empty() ? "denied" : "name");
       });
 }
 
-L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view> name) {
+L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view> name,
+                        std::uint64_t name_groups) {
   return judge(
-      flow, L7Protocol::kTls, "denied",
+      flow, L7Protocol::kTls, name_groups,
       [&](const L7Rules& rules) { return rules.names_server(name); },
       [&] {
         return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
@@ -308,16 +320,48 @@ L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view
 
 } // namespace
 
-L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
-  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_http_by(by, request); });
+bool passes_unread(const FlowDecision& flow, std::optional<std::string_view> name,
+                   std::uint64_t name_groups) {
+  const auto names = [&](const L7Rules* rules) {
+    return rules->holds_name(name_groups) && rules->names_server(name);
+  };
+  return std::any_of(flow.unread.begin(), flow.unread.end(), names) &&
+         std::none_of(flow.alternatives.begin(), flow.alternatives.end(),
+                      [&](const L7Rules* rules) { return rules->terminating && names(rules); });
+}
+
+FlowDecision unread_tls(const FlowDecision& flow) {
+  FlowDecision out = flow;
+  out.protocol = L7Protocol::kTls;
+  out.any = false;
+  out.alternatives = std::move(out.unread);
+  out.unread.clear();
+  if (flow.unaudited != nullptr && flow.unaudited->protocol == L7Protocol::kHttp) {
+    out.unaudited = std::make_shared<const FlowDecision>(unread_tls(*flow.unaudited));
+  }
+  return out;
+}
+
+bool binds_names(const FlowDecision& flow) {
+  const auto binds = [](const L7Rules* rules) { return rules->bound_to != 0; };
+  return std::any_of(flow.alternatives.begin(), flow.alternatives.end(), binds) ||
+         std::any_of(flow.unread.begin(), flow.unread.end(), binds);
+}
+
+L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request,
+                      std::uint64_t name_groups) {
+  return judge_with_audit(
+      flow, [&](const FlowDecision& by) { return judge_http_by(by, request, name_groups); });
 }
 
 L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
   return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_dns_by(by, name); });
 }
 
-L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name) {
-  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_sni_by(by, name); });
+L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name,
+                     std::uint64_t name_groups) {
+  return judge_with_audit(
+      flow, [&](const FlowDecision& by) { return judge_sni_by(by, name, name_groups); });
 }
 
 } // namespace weir::policy

@@ -159,19 +159,6 @@ void dns_responses(const StatsInput& in, Samples& out) {
   }
 }
 
-// Order of DnsRefused.
-constexpr std::array<std::string_view, kDnsRefusals> kDnsRefusalNames = {"name",
-                                                                         "policy",
-                                                                         "protocol",
-                                                                         "malformed",
-                                                                         "question",
-                                                                         "opcode",
-                                                                         "too_many",
-                                                                         "upstream_timeout",
-                                                                         "upstream_unreachable",
-                                                                         "upstream_closed",
-                                                                         "upstream_malformed",
-                                                                         "learn_failed"};
 // Order of dns::NotLearned.
 constexpr std::array<std::string_view, 4> kNotLearnedNames = {"chain", "range", "cluster",
                                                               "private"};
@@ -228,6 +215,20 @@ void audited_flows(const StatsInput& in, Samples& out) {
 }
 
 void fqdn_evicted(const StatsInput& in, Samples& out) { out.add(in.fqdn_evicted); }
+
+// Of pods that are there still.
+template <auto kMember>
+void by_pod(const StatsInput& in, Samples& out) {
+  PodVolumes::ByPod sums;
+  for (const auto* worker : in.workers) {
+    worker->dns_volumes.add_to(sums);
+  }
+  for (const auto& pod : in.view->endpoints) {
+    if (const auto at = sums.find(pod.endpoint_namespace + '/' + pod.name); at != sums.end()) {
+      out.add(at->second.*kMember, {{"namespace", pod.endpoint_namespace}, {"pod", pod.name}});
+    }
+  }
+}
 
 void fqdn_names(const StatsInput& in, Samples& out) {
   std::set<std::string_view> names;
@@ -451,7 +452,13 @@ constexpr Metric kMetrics[] = {
      by_verdict<&WorkerMetrics::dns_queries>},
     {"weir_dns_responses_total", kCounter, "DNS answers sent by response code.", dns_responses},
     {"weir_dns_refused_total", kCounter, "DNS queries that weir answered itself, by reason.",
-     by_reason<&WorkerMetrics::dns_refused, kDnsRefusalNames>},
+     by_reason<&WorkerMetrics::dns_refused, kDnsRefusedTexts>},
+    {"weir_dns_pod_queries_total", kCounter, "DNS queries of each pod of this node.",
+     by_pod<&PodVolume::queries>},
+    {"weir_dns_pod_name_bytes_total", kCounter,
+     "Bytes of the names that each pod of this node asked for; many a query may be data on its way "
+     "out.",
+     by_pod<&PodVolume::name_bytes>},
     {"weir_dns_repeated_total", kCounter,
      "Queries dropped because they repeat one whose answer is awaited.",
      plain<&WorkerMetrics::dns_repeated>},
@@ -468,6 +475,9 @@ constexpr Metric kMetrics[] = {
     {"weir_dns_learn_refused_total", kCounter,
      "Addresses in answers that were not learned: off the CNAME chain or of a refused range.",
      by_reason<&WorkerMetrics::dns_learn_refused, kNotLearnedNames>},
+    {"weir_fqdn_binding_refused_total", kCounter,
+     "Requests and TLS connections refused for a name that is not one of their address's.",
+     plain<&WorkerMetrics::fqdn_binding_refused>},
     {"weir_fqdn_evicted_total", kCounter,
      "Learned addresses given up, because their pod or all pods had too many.", fqdn_evicted},
     {"weir_fqdn_names", kGauge, "Names whose addresses are known.", fqdn_names},

@@ -1,6 +1,6 @@
 // Names, help and labels of every metric, in one table that both forms are written from: Envoy's
 // text (/stats) and Prometheus' (/metrics). Labels never carry what a peer can choose: no path, no
-// name. Admin thread.
+// name but those of this node's pods. Admin thread.
 #pragma once
 
 #include "proxy/admin/model.h"

@@ -324,6 +324,13 @@ void HttpSession::deny(const policy::L7Decision& decision) {
   x_denial.take(decision, x_judge->nearest(for_policy()));
 }
 
+// HTTP/1.1 keeps connections unless told otherwise, HTTP/1.0 closes them (RFC 9112 §9.3).
+http::ConnectionField HttpSession::client_connection() const {
+  return !x_keep_client                                ? http::ConnectionField::kClose
+         : x_request.version == http::Version::kHttp11 ? http::ConnectionField::kNone
+                                                       : http::ConnectionField::kKeepAlive;
+}
+
 HttpSession::Action HttpSession::decide() {
   const bool open = x_judge->refresh();
   http::Refusal refusal = http::examine(
@@ -572,10 +579,7 @@ asio::awaitable<HttpSession::Outcome> HttpSession::download() {
   x_log.verdict = AccessVerdict::kAllowed;
   x_log.reason = {};
   x_response_out.clear();
-  http::write_response_head(x_response, x_response_facts, framing,
-                            !x_keep_client ? http::ConnectionField::kClose
-                            : client11     ? http::ConnectionField::kNone
-                                           : http::ConnectionField::kKeepAlive,
+  http::write_response_head(x_response, x_response_facts, framing, client_connection(),
                             x_response_out);
   x_response_body.start(x_response_facts.body);
   net::Gather gather{x_response_out};
@@ -715,7 +719,7 @@ asio::awaitable<bool> HttpSession::send_own_answer() {
       {.status = x_log.status,
        .denied_by = denied ? std::string_view(x_denial.policy) : std::string_view{},
        .problem = x_problem,
-       .close = !x_keep_client,
+       .connection = client_connection(),
        .to_head = x_log.have_target && x_request.method == "HEAD"},
       x_response_out);
   x_log.bytes_out += x_response_out.size();

@@ -31,6 +31,7 @@ struct FixedFlow {
 // How TLS is to be ended towards the client and begun towards the server; absent: it is not.
 struct TlsTerms {
   std::optional<policy::TlsContext> terminating, originating;
+  bool unread = false; // TLS is passed on as it is, by its server name
 
   bool operator==(const TlsTerms&) const = default;
 };
@@ -64,7 +65,8 @@ public:
   // HTTP rules that speak of TLS are about the requests inside it (terminatingTLS), or about
   // requests that travel on inside it (originatingTLS). Where there are such rules, requests are
   // judged only after the session has said what the client speaks. The first rule that fits that
-  // gives the terms; requests are then judged by the rules of the same terms alone.
+  // gives the terms; requests are then judged by the rules of the same terms alone. Where the terms
+  // are that nobody looks inside, protocol() is kTls from then on.
   [[nodiscard]] bool asks_for_tls() const { return x_asks_for_tls; }
   // Some rule wants to look inside the client's TLS.
   [[nodiscard]] bool may_terminate() const { return x_may_terminate; }
@@ -96,6 +98,9 @@ private:
   void decide_fixed();
   void add_side(policy::EndpointId endpoint, const policy::Flow& flow);
   void deny_unknown();
+  // FQDN groups of a server's name, where its address was learned for that name.
+  [[nodiscard]] std::uint64_t name_groups(std::string_view text) const;
+  [[nodiscard]] policy::L7Decision counted(policy::L7Decision decision) const;
 
   struct Wire { // what the client speaks
     bool tls = false;
@@ -124,6 +129,15 @@ private:
   const endpoint::Endpoint* x_source = nullptr;
   const endpoint::Endpoint* x_destination = nullptr;
   const policy::EndpointPolicy* x_egress_policy = nullptr;
+
+  struct LearnedBy { // whose names open the server's address
+    policy::EndpointId endpoint;
+    IpAddress address;
+  };
+  std::optional<LearnedBy> x_learned_by;
+  bool x_binds_names = false;
+  // Names found learned for the address: what began in time goes on when they expire.
+  mutable std::vector<DnsName> x_names;
 
   bool x_asks_for_tls = false, x_may_terminate = false;
   std::optional<Wire> x_wire;

@@ -65,7 +65,8 @@ struct Running {
   std::unique_ptr<AdminServer> server = *AdminServer::start(any_port(), source);
 };
 
-TEST_CASE("the server answers on both sockets, each by its own rules") {
+TEST_CASE(
+    "A4: the server answers on both sockets, each by its own rules, and lets no type be guessed") {
   Running running;
   const std::string get = "GET /policies HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
   const std::string answer = talk(running.server->admin_address(), get);
@@ -110,7 +111,7 @@ TEST_CASE("405 names the methods that are allowed") {
   CHECK(running.source.quits == 0);
 }
 
-TEST_CASE("a page in a browser cannot end the process") {
+TEST_CASE("A2: a page in a browser cannot end the process") {
   Running running;
   const std::string answer =
       talk(running.server->admin_address(),
@@ -132,7 +133,7 @@ TEST_CASE("a request that is too big or no request is refused and the connection
   CHECK(running.source.reloads == 0);
 }
 
-TEST_CASE("connections are bounded, and a full metrics socket leaves the admin socket free") {
+TEST_CASE("A5: connections are bounded, and a full metrics socket leaves the admin socket free") {
   Running running;
   std::vector<UniqueFd> idle;
   for (int i = 0; i < 32; ++i) {
