@@ -272,6 +272,16 @@ struct Side {
   // accept passes by them. On the wire weir sees no server name on such a flow; a case may name
   // one.
   std::vector<const L7Rules*> beside_http;
+  const EndpointPolicy* policy = nullptr; // of egress to an outside party, with that party's names
+  std::vector<DnsName> names;
+
+  // FQDN groups of a request's or ClientHello's name, where the party's address is learned for it.
+  [[nodiscard]] std::uint64_t name_groups(std::string_view text) const {
+    const auto name = server_name(text.substr(0, text.find(':')));
+    return name && std::find(names.begin(), names.end(), *name) != names.end()
+               ? policy->fqdn_groups(*name)
+               : 0;
+  }
 };
 
 std::vector<const L7Rules*> tls_rules_of(const EndpointPolicy& policy, const Flow& flow) {
@@ -297,8 +307,9 @@ Probe probe_http(const Side& side, const json::value& probe) {
   }
   if (flow.protocol == L7Protocol::kTls) { // the request is inside: only its server name is seen
     const std::string name = text_at(probe, "sni");
-    return judged(
-        judge_sni(flow, name.empty() ? std::nullopt : std::optional<std::string_view>(name)));
+    return judged(judge_sni(flow,
+                            name.empty() ? std::nullopt : std::optional<std::string_view>(name),
+                            side.name_groups(name)));
   }
   const std::string method = text_at(probe, "method");
   const std::string path = text_at(probe, "path");
@@ -317,12 +328,11 @@ Probe probe_http(const Side& side, const json::value& probe) {
   const std::string name = text_at(probe, "sni");
   if (flow.denials.empty() &&
       std::any_of(side.beside_http.begin(), side.beside_http.end(), [&](const L7Rules* rules) {
-        return std::any_of(rules->server_names.begin(), rules->server_names.end(),
-                           [&](const NameMatcher& one) { return one.matches_server_name(name); });
+        return rules->holds_name(side.name_groups(name)) && rules->names_server(name);
       })) {
     return Probe::kAllow;
   }
-  return judged(judge_http(flow, {method, path, host, headers}));
+  return judged(judge_http(flow, {method, path, host, headers}, side.name_groups(host)));
 }
 
 Probe probe_dns(const Side& side, const std::string& text) {
@@ -348,8 +358,8 @@ Probe probe_sni(const Side& side, const std::string& name) {
   if (flow.protocol == L7Protocol::kHttp) { // HTTP rules ask for no server name
     return flow.any || !flow.alternatives.empty() ? Probe::kAllow : Probe::kDeny;
   }
-  return judged(
-      judge_sni(flow, name.empty() ? std::nullopt : std::optional<std::string_view>(name)));
+  return judged(judge_sni(flow, name.empty() ? std::nullopt : std::optional<std::string_view>(name),
+                          side.name_groups(name)));
 }
 
 class Evaluation {
@@ -406,6 +416,8 @@ private:
       for (const DnsName& name : peer.names) {
         flow.fqdn_groups |= policy->fqdn_groups(name);
       }
+      out.policy = policy;
+      out.names = peer.names;
     }
     out.enforced = policy->enforced(flow.direction);
     out.decision = policy->decide(flow);

@@ -2,6 +2,7 @@
 
 #include "policy-compiler/explain/ports_text.h"
 #include "policy-compiler/runtime/compiled.h"
+#include "policy-compiler/runtime/name_match.h"
 #include "policy-compiler/runtime/near_request.h"
 #include "policy-compiler/sema/resolve.h"
 
@@ -41,15 +42,21 @@ bool speaks_of_port(const PortRule& ports, const Flow& flow) {
   });
 }
 
+std::uint64_t name_groups(const Question& question, std::optional<std::string_view> text) {
+  const auto name = text ? server_name(text->substr(0, text->find(':'))) : std::nullopt;
+  return name && question.name_groups ? question.name_groups(*name) : 0;
+}
+
 // Judges what was asked about, where the flow is one that the proxy judges so.
 std::optional<L7Decision> judge(const FlowDecision& decision, const Question& question) {
   switch (decision.protocol) {
   case L7Protocol::kHttp:
-    if (question.server_name && passes_unread(decision, question.server_name)) {
-      return judge_sni(unread_tls(decision), question.server_name);
+    if (const std::uint64_t groups = name_groups(question, question.server_name);
+        question.server_name && passes_unread(decision, question.server_name, groups)) {
+      return judge_sni(unread_tls(decision), question.server_name, groups);
     }
     if (question.request) {
-      return judge_http(decision, *question.request);
+      return judge_http(decision, *question.request, name_groups(question, question.request->host));
     }
     break;
   case L7Protocol::kDns:
@@ -60,7 +67,7 @@ std::optional<L7Decision> judge(const FlowDecision& decision, const Question& qu
   case L7Protocol::kTls:
     // A request that is asked about has to come through a ClientHello, named or not.
     if (question.server_name || question.request) {
-      return judge_sni(decision, question.server_name);
+      return judge_sni(decision, question.server_name, name_groups(question, question.server_name));
     }
     break;
   case L7Protocol::kNone:
@@ -188,7 +195,8 @@ std::vector<NearMiss> Explainer::near_flows(const EndpointPolicy& policy, const 
 }
 
 std::vector<NearMiss> Explainer::near_requests(const FlowDecision& decision,
-                                               const Question& question) const {
+                                               const Question& question,
+                                               std::string_view reason) const {
   std::vector<Ranked> misses;
   std::vector<const RuleRef*> seen;
   for (const L7Rules* alternative : decision.alternatives) {
@@ -200,6 +208,14 @@ std::vector<NearMiss> Explainer::near_requests(const FlowDecision& decision,
     }
     seen.push_back(ref);
     const ExplainedRule described = describe(ref);
+    if (alternative->bound_to != 0 && reason == kNotItsName) {
+      std::optional<std::string_view> name = question.server_name;
+      if (alternative->http != nullptr && question.request) {
+        name = question.request->host;
+      }
+      misses.push_back({2, {described, near_name(*ref, name)}});
+      continue;
+    }
     if (alternative->http != nullptr && question.request) {
       const HttpMatcher::Fit fit = alternative->http->nearest(*question.request);
       if (fit.rule != nullptr) {
@@ -253,7 +269,7 @@ std::optional<Explanation> Explainer::explain(const Question& question) const {
       out.rule = describe(judged->rule);
       audited = judged->audit ? judged->rule : audited;
       if ((!judged->allowed || judged->audit) && out.reason != "denied") {
-        out.nearest = near_requests(decision, question);
+        out.nearest = near_requests(decision, question, out.reason);
       }
     }
   } else if (decision.verdict == Verdict::kDeny && decision.rule == &default_deny()) {

@@ -10,8 +10,10 @@
 #include "policy-compiler/model/policy.h"
 #include "policy-compiler/sema/universe.h"
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace weir::policy {
@@ -23,6 +25,9 @@ struct Question {
   std::optional<HttpRequest> request; // canonical
   std::optional<DnsName> dns_name;
   std::optional<std::string> server_name;
+  // FQDN groups of the name where the endpoint has learned the peer's address for it; empty: of
+  // none.
+  std::function<std::uint64_t(const DnsName&)> name_groups;
 };
 
 struct ExplainedRule {
@@ -73,7 +78,8 @@ private:
   [[nodiscard]] std::vector<NearMiss> near_flows(const EndpointPolicy& policy,
                                                  const Flow& flow) const;
   [[nodiscard]] std::vector<NearMiss> near_requests(const FlowDecision& decision,
-                                                    const Question& question) const;
+                                                    const Question& question,
+                                                    std::string_view reason) const;
 
   const CompileInput& x_input;
   const Program& x_program;

@@ -51,13 +51,14 @@ void EndpointLowering::end() {
 
 std::shared_ptr<const L7Rules> EndpointLowering::l7_rules(const PortRule& ports,
                                                           const ResolvedRule& rule,
-                                                          const SelectedSpec& spec,
-                                                          const Job& job) {
-  KnownL7& known = x_l7[&ports];
+                                                          const SelectedSpec& spec, const Job& job,
+                                                          std::uint64_t bound_to) {
+  KnownL7& known = x_l7[{&ports, bound_to}];
   // Another policy's may have stood at this address.
   if (known.rules == nullptr || known.parts.lock() != spec.rules->parts) {
-    known = {lower_l7(ports, rule.rule->action, rule.ref, job.context.input.header_secrets),
-             spec.rules->parts};
+    auto rules = lower_l7(ports, rule.rule->action, rule.ref, job.context.input.header_secrets);
+    rules->bound_to = bound_to;
+    known = {std::move(rules), spec.rules->parts};
   }
   return known.rules;
 }
@@ -353,7 +354,8 @@ void EndpointLowering::lower_rule(const ResolvedRule& rule, const SelectedSpec& 
       }
       if (has_l7) {
         filter.effect = denies ? Effect::kDenyL7 : Effect::kAllowL7;
-        filter.l7 = l7_rules(*ports.rule, rule, spec, job);
+        filter.l7 =
+            l7_rules(*ports.rule, rule, spec, job, rule.rule->binds_names ? peer.fqdn_mask : 0);
       } else {
         filter.effect = denies ? Effect::kDeny : Effect::kAllow;
       }

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace weir::policy {
@@ -89,12 +90,13 @@ private:
                   const Job& job, std::vector<Filter>& out, std::vector<std::string>& keys);
   static std::vector<Peer> peers_of(const ResolvedRule& rule, bool each_peer, const Job& job);
   std::shared_ptr<const L7Rules> l7_rules(const PortRule& ports, const ResolvedRule& rule,
-                                          const SelectedSpec& spec, const Job& job);
+                                          const SelectedSpec& spec, const Job& job,
+                                          std::uint64_t bound_to);
 
   std::uint64_t x_compiles = 0;
   bool x_moved = false;
   std::unordered_map<IdentityId, Known> x_known;
-  std::unordered_map<const PortRule*, KnownL7> x_l7;
+  std::map<std::pair<const PortRule*, std::uint64_t>, KnownL7> x_l7; // by L7Rules::bound_to, too
 };
 
 } // namespace weir::policy

@@ -82,8 +82,8 @@ void add_server_names(const PortRule& ports, L7Rules& out) {
 
 } // namespace
 
-std::shared_ptr<const L7Rules> lower_l7(const PortRule& ports, Action action, const RuleRef* rule,
-                                        const Secrets& secrets) {
+std::shared_ptr<L7Rules> lower_l7(const PortRule& ports, Action action, const RuleRef* rule,
+                                  const Secrets& secrets) {
   auto out = std::make_shared<L7Rules>();
   out->rule = rule;
   switch (ports.l7) {

@@ -12,8 +12,8 @@ namespace weir::policy {
 
 // `rule` outlives the result. What cannot be compiled matches nothing in an allow rule and
 // everything in a deny rule. `secrets`: CompileInput::header_secrets.
-[[nodiscard]] std::shared_ptr<const L7Rules>
-lower_l7(const PortRule& ports, Action action, const RuleRef* rule,
-         const std::map<std::string, std::string>& secrets);
+[[nodiscard]] std::shared_ptr<L7Rules> lower_l7(const PortRule& ports, Action action,
+                                                const RuleRef* rule,
+                                                const std::map<std::string, std::string>& secrets);
 
 } // namespace weir::policy

@@ -144,6 +144,9 @@ struct Rule {
   std::vector<IcmpMatch> icmps;
   // Asks for what weir cannot prove (mutual authentication): an allow opens nothing.
   bool unprovable = false;
+  // Of `peers.fqdns`, an address is good only for requests and connections that carry a name that
+  // it was learned for. Each port then has rules that see such a name.
+  bool binds_names = false;
 };
 
 // One `spec`, or one member of `specs`.
@@ -170,6 +173,7 @@ struct Policy {
   Location location;
   // Its denials are reported instead of enforced: what it refuses and no other policy does, passes.
   bool audit = false;
+  bool bind_fqdn = false; // its rules with toFQDNs bind names
   std::vector<Spec> specs;
   std::optional<CidrGroup> cidr_group; // of kind CiliumCIDRGroup only
 };

@@ -37,7 +37,7 @@ void parse_authentication(DocumentLog& log, ObjectReader& reader, Rule& rule) {
 }
 
 Rule parse_rule(DocumentLog& log, const YamlNode& node, const Section& section,
-                const PeerScope& scope, int number) {
+                const PeerScope& scope, bool bind_fqdn, int number) {
   ObjectReader reader(log, node, section.what, section.fields);
   Rule rule;
   rule.action = section.action;
@@ -72,6 +72,9 @@ Rule parse_rule(DocumentLog& log, const YamlNode& node, const Section& section,
   rule.every_port = !has_ports && !has_icmps;
   // Without a peer field a rule is about ports alone; without either it is about nobody.
   rule.peers.anybody = !peers_given && !rule.every_port;
+  if (bind_fqdn && section.action == Action::kAllow && !rule.peers.fqdns.empty()) {
+    bind_names(log, node, rule);
+  }
   return rule;
 }
 
@@ -187,7 +190,7 @@ Spec parse_spec(DocumentLog& log, const YamlNode& node, const Policy& policy) {
     spec.has[section.direction] = true;
     int number = 0;
     for (const auto& item : *rules) {
-      spec.rules.push_back(parse_rule(log, *item, section, scope, ++number));
+      spec.rules.push_back(parse_rule(log, *item, section, scope, policy.bind_fqdn, ++number));
     }
   }
   if (!any) {

@@ -57,19 +57,34 @@ void parse_metadata(DocumentLog& log, const YamlNode& root, ParsedDocument& out,
   }
 }
 
-// `weir.io/enforcement: audit`. Another value would mean less than its author thinks, or more.
-void parse_enforcement(DocumentLog& log, const YamlNode& metadata, Policy& policy) {
-  constexpr std::string_view kName = "weir.io/enforcement";
+// One of two words: is it the first? Another value would mean less than its author thinks, or more.
+struct Annotation {
+  std::string_view name, yes, no, code;
+};
+constexpr Annotation kEnforcement{"weir.io/enforcement", "audit", "enforce", "enforcement"};
+constexpr Annotation kBindFqdn{"weir.io/bind-fqdn", "true", "false", "bind-fqdn"};
+
+bool parse_annotation(DocumentLog& log, const YamlNode& metadata, const Annotation& known) {
   const YamlNode* annotations = child(metadata, "annotations");
-  const YamlNode* value = annotations != nullptr ? child(*annotations, kName) : nullptr;
-  if (value == nullptr) {
-    return;
+  const YamlNode* value = annotations != nullptr ? child(*annotations, known.name) : nullptr;
+  if (value == nullptr || text_of(value) == known.no) {
+    return false;
   }
-  if (text_of(value) == "audit") {
-    policy.audit = true;
-  } else if (text_of(value) != "enforce") {
-    log.error(*value, "`" + std::string(kName) + "` is `audit` or `enforce`", "", "enforcement");
+  if (text_of(value) == known.yes) {
+    return true;
   }
+  const auto quoted = [](std::string_view text) { return "`" + std::string(text) + "`"; };
+  log.error(*value, quoted(known.name) + " is " + quoted(known.yes) + " or " + quoted(known.no),
+            value->is_string() ? "" : "write it in quotes: annotations are texts",
+            std::string(known.code));
+  return false;
+}
+
+bool binds_names(const Policy& policy) {
+  return std::any_of(policy.specs.begin(), policy.specs.end(), [](const Spec& spec) {
+    return std::any_of(spec.rules.begin(), spec.rules.end(),
+                       [](const Rule& rule) { return rule.binds_names; });
+  });
 }
 
 bool right_version(DocumentLog& log, const YamlNode& root, const std::string& kind, bool& skip) {
@@ -140,7 +155,8 @@ void parse_document(const std::shared_ptr<const YamlNode>& root, ParsedDocument&
   }
   parse_metadata(log, *root, out, *policy);
   if (metadata != nullptr) {
-    parse_enforcement(log, *metadata, *policy);
+    policy->audit = parse_annotation(log, *metadata, kEnforcement);
+    policy->bind_fqdn = parse_annotation(log, *metadata, kBindFqdn);
   }
   policy->kind = out.kind;
   policy->policy_namespace = out.document_namespace;
@@ -152,6 +168,10 @@ void parse_document(const std::shared_ptr<const YamlNode>& root, ParsedDocument&
     parse_network_policy(log, *root, *policy);
   } else {
     parse_cilium_policy(log, *root, *policy);
+  }
+  if (policy->bind_fqdn && !binds_names(*policy)) {
+    log.warning(*root, "`weir.io/bind-fqdn`: no rule of this policy allows `toFQDNs`",
+                "nothing is bound; remove the annotation", "bind-fqdn");
   }
   if (!log.has_errors()) {
     out.policy = std::move(policy);

@@ -48,6 +48,10 @@ std::optional<std::uint8_t> parse_protocol(DocumentLog& log, const YamlNode& nod
 void parse_l7(DocumentLog& log, ObjectReader& port_rule, PortRule& out, std::uint8_t direction,
               Action action);
 
+// --- bind_fqdn.cc
+// Makes a rule with toFQDNs bind names: ports without L7 rules get those that see a name.
+void bind_names(DocumentLog& log, const YamlNode& node, Rule& rule);
+
 // --- the kinds
 void parse_cilium_policy(DocumentLog& log, const YamlNode& root, Policy& policy);
 void parse_network_policy(DocumentLog& log, const YamlNode& root, Policy& policy);

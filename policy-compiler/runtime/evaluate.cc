@@ -62,7 +62,7 @@ L7Decision judge_with_audit(const FlowDecision& flow, Judge&& judge_by) {
 
 // The judge functions differ in how one L7Rules accepts and in what a miss is called.
 template <typename Accepts, typename Miss>
-L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::string_view denied_as,
+L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::uint64_t name_groups,
                  Accepts&& accepts, Miss&& miss) {
   if (flow.verdict != Verdict::kRedirect || flow.protocol != protocol) {
     return flow.verdict == Verdict::kAllow ? allowed_by(flow.rule)
@@ -70,18 +70,22 @@ L7Decision judge(const FlowDecision& flow, L7Protocol protocol, std::string_view
   }
   for (const L7Rules* denial : flow.denials) {
     if (accepts(*denial)) {
-      return refused(flow, denial->rule, denied_as);
+      return refused(flow, denial->rule, "denied");
     }
   }
   if (flow.any) {
     return allowed_by(flow.rule);
   }
+  const L7Rules* misnamed = nullptr;
   for (const L7Rules* alternative : flow.alternatives) {
     if (accepts(*alternative)) {
-      return allowed_by(alternative->rule);
+      if (alternative->holds_name(name_groups)) {
+        return allowed_by(alternative->rule);
+      }
+      misnamed = alternative;
     }
   }
-  return miss();
+  return misnamed != nullptr ? refused(flow, misnamed->rule, kNotItsName) : miss();
 }
 
 } // namespace
@@ -266,10 +270,11 @@ std::uint64_t CompiledEndpoint::fqdn_groups(const DnsName& name) const {
 
 namespace {
 
-L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request) {
+L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request,
+                         std::uint64_t name_groups) {
   const HttpMatcher* accepting = nullptr;
   L7Decision decision = judge(
-      flow, L7Protocol::kHttp, "denied",
+      flow, L7Protocol::kHttp, name_groups,
       [&](const L7Rules& rules) {
         const auto found = rules.http->find(request);
         accepting = found ? &rules.http->at(*found) : nullptr;
@@ -295,17 +300,17 @@ L7Decision judge_http_by(const FlowDecision& flow, const HttpRequest& request) {
 
 L7Decision judge_dns_by(const FlowDecision& flow, const DnsName& name) {
   return judge(
-      flow, L7Protocol::kDns, "denied",
-      [&](const L7Rules& rules) { return rules.dns.matches(name); },
+      flow, L7Protocol::kDns, 0, [&](const L7Rules& rules) { return rules.dns.matches(name); },
       [&] {
         return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
                        flow.alternatives.empty() ? "denied" : "name");
       });
 }
 
-L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view> name) {
+L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view> name,
+                        std::uint64_t name_groups) {
   return judge(
-      flow, L7Protocol::kTls, "denied",
+      flow, L7Protocol::kTls, name_groups,
       [&](const L7Rules& rules) { return rules.names_server(name); },
       [&] {
         return refused(flow, flow.alternatives.empty() ? nullptr : flow.alternatives.front()->rule,
@@ -315,8 +320,11 @@ L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view
 
 } // namespace
 
-bool passes_unread(const FlowDecision& flow, std::optional<std::string_view> name) {
-  const auto names = [&](const L7Rules* rules) { return rules->names_server(name); };
+bool passes_unread(const FlowDecision& flow, std::optional<std::string_view> name,
+                   std::uint64_t name_groups) {
+  const auto names = [&](const L7Rules* rules) {
+    return rules->holds_name(name_groups) && rules->names_server(name);
+  };
   return std::any_of(flow.unread.begin(), flow.unread.end(), names) &&
          std::none_of(flow.alternatives.begin(), flow.alternatives.end(),
                       [&](const L7Rules* rules) { return rules->terminating && names(rules); });
@@ -334,16 +342,26 @@ FlowDecision unread_tls(const FlowDecision& flow) {
   return out;
 }
 
-L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request) {
-  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_http_by(by, request); });
+bool binds_names(const FlowDecision& flow) {
+  const auto binds = [](const L7Rules* rules) { return rules->bound_to != 0; };
+  return std::any_of(flow.alternatives.begin(), flow.alternatives.end(), binds) ||
+         std::any_of(flow.unread.begin(), flow.unread.end(), binds);
+}
+
+L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request,
+                      std::uint64_t name_groups) {
+  return judge_with_audit(
+      flow, [&](const FlowDecision& by) { return judge_http_by(by, request, name_groups); });
 }
 
 L7Decision judge_dns(const FlowDecision& flow, const DnsName& name) {
   return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_dns_by(by, name); });
 }
 
-L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name) {
-  return judge_with_audit(flow, [&](const FlowDecision& by) { return judge_sni_by(by, name); });
+L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name,
+                     std::uint64_t name_groups) {
+  return judge_with_audit(
+      flow, [&](const FlowDecision& by) { return judge_sni_by(by, name, name_groups); });
 }
 
 } // namespace weir::policy

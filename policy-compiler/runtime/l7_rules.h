@@ -41,11 +41,18 @@ public:
   std::unique_ptr<HttpMatcherList> http;
   NameMatcherList dns;
   std::vector<NameMatcher> server_names;
+  // What is judged must carry a name of one of these FQDN groups that its server's address was
+  // learned for (weir.io/bind-fqdn); 0: need not.
+  std::uint64_t bound_to = 0;
   // The requests are inside TLS that weir ends, and travel on inside TLS that weir begins.
   std::optional<TlsContext> terminating, originating;
 
   // A client that names no server has none of the names asked for.
   [[nodiscard]] bool names_server(std::optional<std::string_view> name) const;
+  // name_groups: as judge_http() has it.
+  [[nodiscard]] bool holds_name(std::uint64_t name_groups) const {
+    return bound_to == 0 || (bound_to & name_groups) != 0;
+  }
 };
 
 } // namespace weir::policy

@@ -98,6 +98,15 @@ bool labels_match(const std::vector<std::string>& patterns, bool any_prefix,
 
 } // namespace
 
+std::optional<DnsName> server_name(std::string_view text) {
+  const bool plain = std::all_of(text.begin(), text.end(),
+                                 [](char c) { return c == '.' || dns_character(lower(c)); });
+  if (text.empty() || text.back() == '.' || !plain) {
+    return std::nullopt;
+  }
+  return DnsName::from_text(text);
+}
+
 NameMatcher NameMatcher::literal(std::string_view name) {
   NameMatcher out;
   if (auto parsed = DnsName::from_text(name)) {

@@ -7,11 +7,17 @@
 
 #include "proxy/base/dns_name.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace weir::policy {
+
+// A server's name as clients write it into requests and ClientHellos, without port: dots separate
+// labels and nothing is escaped. Nothing when it has other characters than those above, an empty
+// label or a dot at its end.
+[[nodiscard]] std::optional<DnsName> server_name(std::string_view text);
 
 class NameMatcher {
 public:

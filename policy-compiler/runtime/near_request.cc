@@ -38,12 +38,27 @@ std::string rule_text(const RuleRef& rule) {
              : rule.label + " " + rule.section + " rule " + std::to_string(rule.rule_number);
 }
 
+std::string near_name(const RuleRef& rule, std::optional<std::string_view> name) {
+  std::string out;
+  if (name) {
+    append_quoted(*name, out);
+    out.append(" is none of the names that ");
+  } else {
+    out.append("without a name it is none of those that ");
+  }
+  return out + rule_text(rule) + " opens this address for";
+}
+
 std::string near_request(const FlowDecision& flow, const HttpRequest& request) {
   HttpMatcher::Fit best;
   const RuleRef* rule = nullptr;
   for (const L7Rules* alternative : flow.alternatives) {
     if (alternative->http == nullptr) {
       continue;
+    }
+    // As it was refused, the name was all that was wrong.
+    if (alternative->bound_to != 0 && alternative->http->find(request)) {
+      return near_name(*alternative->rule, request.host);
     }
     const HttpMatcher::Fit fit = alternative->http->nearest(request);
     if (fit.rule != nullptr && (rule == nullptr || fit.matched > best.matched)) {

@@ -5,7 +5,9 @@
 #include "policy-compiler/runtime/http_matcher.h"
 #include "policy-compiler/runtime/program.h"
 
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace weir::policy {
 
@@ -13,6 +15,10 @@ namespace weir::policy {
 // when no rule is about requests at all. Some hundred bytes, whatever the request and rules hold;
 // the request's own bytes stand in it as they are. Allocates.
 [[nodiscard]] std::string near_request(const FlowDecision& flow, const HttpRequest& request);
+
+// Of a request or a server name (nothing: the client sent none) that the rule would accept if it
+// carried a name that the rule opens the address for.
+[[nodiscard]] std::string near_name(const RuleRef& rule, std::optional<std::string_view> name);
 
 // The same of one rule: `fit` is that of a request which it does not accept.
 [[nodiscard]] std::string near_request(const RuleRef& rule, const HttpMatcher::Fit& fit,

@@ -90,6 +90,8 @@ struct FlowDecision {
   std::shared_ptr<const FlowDecision> unaudited;
 };
 
+inline constexpr std::string_view kNotItsName = "fqdn-binding";
+
 // One request's or query's verdict.
 struct L7Decision {
   bool allowed = false;
@@ -97,7 +99,7 @@ struct L7Decision {
   // that came nearest (names the policy in x-weir-denied-by). Never null.
   const RuleRef* rule = nullptr;
   // Static text for the reason of a denial: "method", "path", "host", "header", "name", "sni", …
-  // Empty when allowed.
+  // Empty when allowed. kNotItsName: refused only because a rule binds names.
   std::string_view reason;
   // Allowed only because the policy that refuses it is audited: `rule` and `reason` are the
   // refusal's.
@@ -128,17 +130,25 @@ public:
   [[nodiscard]] virtual std::span<const Row> rows() const = 0;
 };
 
-// decide() gave kRedirect with L7Protocol::kHttp. Does not allocate.
-[[nodiscard]] L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request);
+// Does a rule bind names (weir.io/bind-fqdn), so that name_groups below matter?
+[[nodiscard]] bool binds_names(const FlowDecision& flow);
+
+// decide() gave kRedirect with L7Protocol::kHttp. Does not allocate. name_groups: FQDN groups of
+// the request's host, where the endpoint has learned the flow's address for that very name; else 0.
+[[nodiscard]] L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request,
+                                    std::uint64_t name_groups = 0);
 // L7Protocol::kDns: may this name be asked?
 [[nodiscard]] L7Decision judge_dns(const FlowDecision& flow, const DnsName& name);
-// L7Protocol::kTls: the ClientHello's server name; nullopt when it has none.
-[[nodiscard]] L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name);
+// L7Protocol::kTls: the ClientHello's server name; nullopt when it has none. name_groups: as for
+// judge_http().
+[[nodiscard]] L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name,
+                                   std::uint64_t name_groups = 0);
 
 // L7Protocol::kHttp: what begins as TLS and names this server is to be passed on unread. A rule
 // that names the server and looks inside goes before one that does not look, and that before one
-// that looks inside whatever the name.
-[[nodiscard]] bool passes_unread(const FlowDecision& flow, std::optional<std::string_view> name);
+// that looks inside whatever the name. name_groups: as for judge_sni().
+[[nodiscard]] bool passes_unread(const FlowDecision& flow, std::optional<std::string_view> name,
+                                 std::uint64_t name_groups = 0);
 // The decision for such a connection, of L7Protocol::kTls: its name alone is judged.
 [[nodiscard]] FlowDecision unread_tls(const FlowDecision& flow);
 

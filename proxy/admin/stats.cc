@@ -2,6 +2,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/version.h"
+#include "redirect-bpf/user/names.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -57,33 +58,6 @@ constexpr std::array<std::string_view, 16> kRcodes = {
 constexpr std::array<std::string_view, kHttp2Floods> kHttp2FloodNames = {
     "reset",    "continuation", "header_block",  "settings",      "ping",
     "priority", "empty_data",   "window_update", "unknown_frame", "outbound_queue"};
-
-struct CodeName {
-  unsigned code;
-  std::string_view name;
-};
-constexpr CodeName kDropReasons[] = {
-    {WEIR_DROP_POLICY, "policy"},
-    {WEIR_DROP_POLICY_DENY, "policy_deny"},
-    {WEIR_DROP_FQDN_EXPIRED, "fqdn_expired"},
-    {WEIR_DROP_NO_POLICY, "no_policy"},
-    {WEIR_DROP_NO_PROXY, "no_proxy"},
-    {WEIR_DROP_SPOOFED, "spoofed"},
-    {WEIR_DROP_FRAGMENT, "fragment"},
-    {WEIR_DROP_MALFORMED, "malformed"},
-    {WEIR_DROP_EXTENSION, "extension"},
-    {WEIR_DROP_MISSED_REDIRECT, "missed_redirect"},
-    {WEIR_DROP_UNROUTED_MARK, "unrouted_mark"},
-    {WEIR_DROP_CT_FULL, "ct_full"},
-    {WEIR_DROP_TO_LOOPBACK, "to_loopback"},
-    {WEIR_DROP_NO_BACKEND, "no_backend"},
-    {WEIR_DROP_PORT_IN_USE, "port_in_use"},
-};
-constexpr CodeName kPacketVerdicts[] = {
-    {WEIR_COUNT_UNTOUCHED, "untouched"},   {WEIR_COUNT_ALLOWED, "allowed"},
-    {WEIR_COUNT_REDIRECTED, "redirected"}, {WEIR_COUNT_RETURNED, "returned"},
-    {WEIR_COUNT_FROM_PROXY, "from_proxy"},
-};
 
 std::uint64_t total(const StatsInput& in, Counter WorkerMetrics::* counter) {
   std::uint64_t sum = 0;
@@ -185,19 +159,6 @@ void dns_responses(const StatsInput& in, Samples& out) {
   }
 }
 
-// Order of DnsRefused.
-constexpr std::array<std::string_view, kDnsRefusals> kDnsRefusalNames = {"name",
-                                                                         "policy",
-                                                                         "protocol",
-                                                                         "malformed",
-                                                                         "question",
-                                                                         "opcode",
-                                                                         "too_many",
-                                                                         "upstream_timeout",
-                                                                         "upstream_unreachable",
-                                                                         "upstream_closed",
-                                                                         "upstream_malformed",
-                                                                         "learn_failed"};
 // Order of dns::NotLearned.
 constexpr std::array<std::string_view, 4> kNotLearnedNames = {"chain", "range", "cluster",
                                                               "private"};
@@ -255,6 +216,20 @@ void audited_flows(const StatsInput& in, Samples& out) {
 
 void fqdn_evicted(const StatsInput& in, Samples& out) { out.add(in.fqdn_evicted); }
 
+// Of pods that are there still.
+template <auto kMember>
+void by_pod(const StatsInput& in, Samples& out) {
+  PodVolumes::ByPod sums;
+  for (const auto* worker : in.workers) {
+    worker->dns_volumes.add_to(sums);
+  }
+  for (const auto& pod : in.view->endpoints) {
+    if (const auto at = sums.find(pod.endpoint_namespace + '/' + pod.name); at != sums.end()) {
+      out.add(at->second.*kMember, {{"namespace", pod.endpoint_namespace}, {"pod", pod.name}});
+    }
+  }
+}
+
 void fqdn_names(const StatsInput& in, Samples& out) {
   std::set<std::string_view> names;
   for (const auto& row : in.fqdn) {
@@ -289,7 +264,7 @@ void drops(const StatsInput& in, Samples& out) {
   if (!in.bpf) {
     return;
   }
-  for (const auto& [reason, name] : kDropReasons) {
+  for (const auto& [reason, name] : redirect::drop_names()) {
     out.add(in.bpf->drops[weir_drop_index(reason, WEIR_INGRESS)],
             {{"reason", std::string(name)}, {"direction", "ingress"}});
     out.add(in.bpf->drops[weir_drop_index(reason, WEIR_EGRESS)],
@@ -301,16 +276,18 @@ void packets(const StatsInput& in, Samples& out) {
   if (!in.bpf) {
     return;
   }
-  for (const auto& [verdict, name] : kPacketVerdicts) {
+  for (const auto& [verdict, name] : redirect::packet_verdict_names()) {
     out.add(in.bpf->packets[verdict], {{"verdict", std::string(name)}});
   }
 }
 
 void events_lost(const StatsInput& in, Samples& out) {
-  out.add(total(in, &WorkerMetrics::access_log_lost), {{"source", "access_log"}});
+  out.add(total(in, &WorkerMetrics::access_log_lost) + in.flows_unlogged,
+          {{"source", "access_log"}});
   if (in.bpf) {
     out.add(in.bpf->packets[WEIR_COUNT_EVENTS_LOST], {{"source", "bpf"}});
   }
+  out.add(in.flows_missed, {{"source", "followers"}});
 }
 
 void map_entries(const StatsInput& in, Samples& out) {
@@ -475,7 +452,13 @@ constexpr Metric kMetrics[] = {
      by_verdict<&WorkerMetrics::dns_queries>},
     {"weir_dns_responses_total", kCounter, "DNS answers sent by response code.", dns_responses},
     {"weir_dns_refused_total", kCounter, "DNS queries that weir answered itself, by reason.",
-     by_reason<&WorkerMetrics::dns_refused, kDnsRefusalNames>},
+     by_reason<&WorkerMetrics::dns_refused, kDnsRefusedTexts>},
+    {"weir_dns_pod_queries_total", kCounter, "DNS queries of each pod of this node.",
+     by_pod<&PodVolume::queries>},
+    {"weir_dns_pod_name_bytes_total", kCounter,
+     "Bytes of the names that each pod of this node asked for; many a query may be data on its way "
+     "out.",
+     by_pod<&PodVolume::name_bytes>},
     {"weir_dns_repeated_total", kCounter,
      "Queries dropped because they repeat one whose answer is awaited.",
      plain<&WorkerMetrics::dns_repeated>},
@@ -492,6 +475,9 @@ constexpr Metric kMetrics[] = {
     {"weir_dns_learn_refused_total", kCounter,
      "Addresses in answers that were not learned: off the CNAME chain or of a refused range.",
      by_reason<&WorkerMetrics::dns_learn_refused, kNotLearnedNames>},
+    {"weir_fqdn_binding_refused_total", kCounter,
+     "Requests and TLS connections refused for a name that is not one of their address's.",
+     plain<&WorkerMetrics::fqdn_binding_refused>},
     {"weir_fqdn_evicted_total", kCounter,
      "Learned addresses given up, because their pod or all pods had too many.", fqdn_evicted},
     {"weir_fqdn_names", kGauge, "Names whose addresses are known.", fqdn_names},
@@ -552,6 +538,8 @@ StatsInput take_stats(Source& source, std::chrono::system_clock::time_point star
   input.bpf = source.bpf_counters();
   input.maps = source.bpf_map_use();
   input.acceleration = source.acceleration();
+  input.flows_missed = source.flows().missed();
+  input.flows_unlogged = source.flows().unlogged();
   input.started_at = started_at;
   if (!input.bpf) {
     log::debug("stats: {}", input.bpf.error().text());

@@ -1,6 +1,6 @@
 // Names, help and labels of every metric, in one table that both forms are written from: Envoy's
 // text (/stats) and Prometheus' (/metrics). Labels never carry what a peer can choose: no path, no
-// name. Admin thread.
+// name but those of this node's pods. Admin thread.
 #pragma once
 
 #include "proxy/admin/model.h"
@@ -21,6 +21,8 @@ struct StatsInput {
   Result<redirect::Counters> bpf = redirect::Counters{};
   std::vector<redirect::MapUse> maps;
   redirect::AccelerationState acceleration;
+  std::uint64_t flows_missed = 0;   // by readers of /flows that were too slow
+  std::uint64_t flows_unlogged = 0; // for which the access log had no room
   std::chrono::system_clock::time_point started_at;
 };
 

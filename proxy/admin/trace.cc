@@ -183,9 +183,15 @@ policy::Question ask(const TraceQuestion& asked, const End& own, const End& peer
   out.flow.port = port.number;
   if (peer.name) {
     out.flow.fqdn_groups = world.program.find(own.pod->id)->fqdn_groups(*peer.name);
+    out.name_groups = [groups = out.flow.fqdn_groups, name = *peer.name](const DnsName& said_name) {
+      return said_name == name ? groups : 0;
+    };
   } else if (const auto address = IpAddress::parse(asked.to);
              address && peer.pod == nullptr && world.learned) {
-    out.flow.fqdn_groups = world.learned(own.pod->id, *address);
+    out.flow.fqdn_groups = world.learned(own.pod->id, *address, nullptr);
+    out.name_groups = [&world, pod = own.pod->id, address = *address](const DnsName& name) {
+      return world.learned(pod, address, &name);
+    };
   }
   if (said.http) {
     out.request = {said.method, said.path, said.host, said.headers};

@@ -41,8 +41,9 @@ struct TraceWorld {
   const policy::CompileInput& input;
   const policy::Program& program; // compiled from `input`
   const endpoint::Registry& registry;
-  // FQDN groups that the address is open for to the pod; may be empty.
-  std::function<std::uint64_t(policy::EndpointId, const IpAddress&)> learned;
+  // FQDN groups that the address is open for to the pod, by that one name if it is not null; may be
+  // empty.
+  std::function<std::uint64_t(policy::EndpointId, const IpAddress&, const DnsName*)> learned;
 };
 
 // {"verdict": "allowed"|"denied"|"audit", "directions": [{endpoint, peer, direction, verdict,

@@ -2,10 +2,13 @@
 // the admin thread reads them all and adds up (proxy/admin/stats.h gives them names and labels).
 #pragma once
 
+#include "proxy/base/pod_volumes.h"
+
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace weir {
 
@@ -67,6 +70,7 @@ inline constexpr std::size_t kHttp2Floods = 10;
 // Why a DNS query was answered by weir itself, or not at all.
 enum class DnsRefused : std::uint8_t {
   kName,     // no DNS rule allows it
+  kDenied,   // a deny rule names it
   kPolicy,   // the server may not be reached
   kProtocol, // rules for another protocol
   kMalformed,
@@ -79,13 +83,31 @@ enum class DnsRefused : std::uint8_t {
   kUpstreamMalformed,
   kLearnFailed, // the kernel took no more
 };
-inline constexpr std::size_t kDnsRefusals = 12;
+// As in the access log and in metrics.
+inline constexpr std::array<std::string_view, 13> kDnsRefusedTexts = {"name",
+                                                                      "denied",
+                                                                      "policy",
+                                                                      "protocol",
+                                                                      "malformed",
+                                                                      "question",
+                                                                      "opcode",
+                                                                      "too-many-queries",
+                                                                      "upstream-timeout",
+                                                                      "upstream-unreachable",
+                                                                      "upstream-closed",
+                                                                      "upstream-malformed",
+                                                                      "learn-failed"};
+static_assert(kDnsRefusedTexts.size() == static_cast<std::size_t>(DnsRefused::kLearnFailed) + 1);
+constexpr std::string_view to_text(DnsRefused reason) {
+  return kDnsRefusedTexts[static_cast<std::size_t>(reason)];
+}
 
 struct WorkerMetrics {
   // Connections that clients opened to this worker, by protocol spoken.
   Counter http_connections_opened, http_connections_closed;
   Counter dns_tcp_connections_opened, dns_tcp_connections_closed;
-  Counter connections_refused; // accepted, and no policy or endpoint known for them
+  Counter connections_refused;  // accepted, and no policy or endpoint known for them
+  Counter fqdn_binding_refused; // requests and TLS connections with a name not of the address
 
   // By answer's status (100..599; else index 0) and verdict.
   std::array<std::array<Counter, 600>, kAccessVerdicts> http_requests;
@@ -99,8 +121,9 @@ struct WorkerMetrics {
 
   // DNS, UDP and TCP together.
   std::array<Counter, kAccessVerdicts> dns_queries;
-  std::array<Counter, 16> dns_responses; // by RCODE
-  std::array<Counter, kDnsRefusals> dns_refused;
+  std::array<Counter, 16> dns_responses;                    // by RCODE
+  std::array<Counter, kDnsRefusedTexts.size()> dns_refused; // by DnsRefused
+  PodVolumes dns_volumes;
   Counter dns_malformed;   // datagrams or messages that were no query, dropped or refused
   Counter dns_repeated;    // queries that repeat one whose answer is awaited: dropped
   Counter dns_mismatched;  // answers dropped: other question or id, or too late

@@ -23,9 +23,11 @@ struct RollCall {
 
 AdminSource::AdminSource(boost::asio::io_context& control, const Controller& controller,
                          const dns::FqdnCache& fqdn_cache, redirect::Redirector& redirector,
-                         std::vector<runtime::Worker*> workers, Wishes wishes)
+                         admin::FlowLog& flows, std::vector<runtime::Worker*> workers,
+                         Wishes wishes)
     : x_control(control), x_controller(controller), x_fqdn_cache(fqdn_cache),
-      x_redirector(redirector), x_workers(std::move(workers)), x_wishes(std::move(wishes)) {}
+      x_redirector(redirector), x_flows(flows), x_workers(std::move(workers)),
+      x_wishes(std::move(wishes)) {}
 
 std::shared_ptr<const admin::View> AdminSource::view() const { return x_controller.view(); }
 
@@ -91,8 +93,15 @@ Result<boost::json::object> AdminSource::trace(const admin::TraceQuestion& quest
   if (in_force.input == nullptr) {
     return invalid_error("nothing is in force yet");
   }
-  const auto learned = [this](policy::EndpointId endpoint, const IpAddress& address) {
-    return x_fqdn_cache.groups_of(endpoint, address);
+  const auto learned = [&](policy::EndpointId endpoint, const IpAddress& address,
+                           const DnsName* name) -> std::uint64_t {
+    if (name == nullptr) {
+      return x_fqdn_cache.groups_of(endpoint, address);
+    }
+    const policy::EndpointPolicy* policy = in_force.program->find(endpoint);
+    return policy != nullptr && x_fqdn_cache.has_learned(endpoint, *name, address)
+               ? policy->fqdn_groups(*name)
+               : 0;
   };
   return admin::trace(question, {*in_force.input, *in_force.program, *in_force.registry, learned});
 }

@@ -198,6 +198,16 @@ std::uint64_t FqdnCache::groups_of(policy::EndpointId endpoint, const IpAddress&
   return at == shard.endpoints.end() ? 0 : at->second.live_groups(address, graceful_now_ns());
 }
 
+bool FqdnCache::has_learned(policy::EndpointId endpoint, const DnsName& name,
+                            const IpAddress& address) const {
+  Shard& shard = shard_of(endpoint);
+  const std::lock_guard lock(shard.mutex);
+  const auto at = shard.endpoints.find(endpoint);
+  const LearnedNames::Record* record =
+      at == shard.endpoints.end() ? nullptr : at->second.find(name, address);
+  return record != nullptr && record->ends_ns > graceful_now_ns();
+}
+
 std::optional<ExpiredName> FqdnCache::expired(policy::EndpointId endpoint,
                                               const IpAddress& address) const {
   Shard& shard = shard_of(endpoint);

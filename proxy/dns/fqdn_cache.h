@@ -81,6 +81,10 @@ public:
   [[nodiscard]] std::uint64_t groups_of(policy::EndpointId endpoint,
                                         const IpAddress& address) const;
 
+  // Whether the address was learned for that very name, which has not expired.
+  [[nodiscard]] bool has_learned(policy::EndpointId endpoint, const DnsName& name,
+                                 const IpAddress& address) const;
+
   // Why an address opens nothing (any more): the name that was over last. Nothing when some name
   // still opens it, or none ever did as far as is remembered.
   [[nodiscard]] std::optional<ExpiredName> expired(policy::EndpointId endpoint,

@@ -72,6 +72,16 @@ std::vector<IpAddress> LearnedNames::end_before(std::uint64_t now_ns) {
   return ended;
 }
 
+const LearnedNames::Record* LearnedNames::find(const DnsName& name,
+                                               const IpAddress& address) const {
+  const auto named = x_names.find(name);
+  if (named == x_names.end()) {
+    return nullptr;
+  }
+  const auto record = named->second.records.find(address);
+  return record == named->second.records.end() ? nullptr : &*record->second;
+}
+
 const LearnedNames::Record* LearnedNames::latest(const IpAddress& address) const {
   const auto at = x_addresses.find(address);
   if (at == x_addresses.end()) {

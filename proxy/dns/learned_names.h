@@ -52,6 +52,8 @@ public:
   // Addresses of records that ended by `now_ns` and have not been named yet, each once.
   std::vector<IpAddress> end_before(std::uint64_t now_ns);
 
+  // Null when there is none.
+  [[nodiscard]] const Record* find(const DnsName& name, const IpAddress& address) const;
   // The record of the address that ends last; null when there is none.
   [[nodiscard]] const Record* latest(const IpAddress& address) const;
 

@@ -8,6 +8,15 @@ namespace weir::session {
 
 namespace {
 
+DnsRefused reason_of(const policy::L7Decision& refusal) {
+  for (const DnsRefused one : {DnsRefused::kName, DnsRefused::kDenied, DnsRefused::kProtocol}) {
+    if (refusal.reason == to_text(one)) {
+      return one;
+    }
+  }
+  return DnsRefused::kPolicy;
+}
+
 // `name` without the labels of `suffix`; nothing when it does not lie below it.
 std::optional<std::vector<std::string>> without(const DnsName& name, const DnsName& suffix) {
   const auto labels = name.labels();
@@ -37,7 +46,7 @@ DnsDecision GateDnsPolicy::judge(const DnsName& name) {
       x_gate->protocol() != policy::L7Protocol::kDns) {
     // Rules for another protocol cannot be satisfied by a DNS query.
     decision.denied_by = policy::default_deny().label;
-    decision.reason = "protocol";
+    decision.reason = DnsRefused::kProtocol;
     return decision;
   }
   const policy::L7Decision judged = x_gate->judge_dns(name);
@@ -47,12 +56,12 @@ DnsDecision GateDnsPolicy::judge(const DnsName& name) {
     if (judged.audit) {
       decision.audit = true;
       decision.denied_by = judged.rule->label;
-      decision.reason = judged.reason;
+      decision.reason = reason_of(judged);
     }
     return decision;
   }
   decision.denied_by = judged.rule->label;
-  decision.reason = judged.reason;
+  decision.reason = reason_of(judged);
   if (x_context.dns.refusal == config::DnsRefusal::kNxDomain ||
       (x_context.dns.refusal == config::DnsRefusal::kAuto && leads_on(name))) {
     decision.refusal = dns::Rcode::kNxDomain;

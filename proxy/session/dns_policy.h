@@ -6,22 +6,23 @@
 #include "proxy/base/access_log.h"
 #include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
+#include "proxy/base/metrics.h"
 #include "proxy/base/result.h"
 #include "proxy/dns/message.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace weir::session {
 
 struct DnsDecision {
   bool allowed = false;
-  bool teaches = false;         // the answer may be learned from
-  std::string denied_by = {};   // as in the access log; else empty when allowed
-  std::string_view reason = {}; // "name", "policy" or "protocol"; else empty when allowed
+  bool teaches = false;                  // the answer may be learned from
+  std::string denied_by = {};            // as in the access log; else empty when allowed
+  std::optional<DnsRefused> reason = {}; // policy's; else nothing when allowed
   dns::Rcode refusal = dns::Rcode::kRefused;
   bool audit = false; // allowed, though an audited policy refuses it, as denied_by and reason say
 };

@@ -20,34 +20,14 @@ namespace {
 
 constexpr std::chrono::seconds kHouseKeeping{5};
 
-constexpr std::string_view kMalformed = "malformed";
-constexpr std::string_view kQuestion = "question";
-constexpr std::string_view kOpcode = "opcode";
-constexpr std::string_view kTooMany = "too-many-queries";
-constexpr std::string_view kUpstreamMalformed = "upstream-malformed";
-constexpr std::string_view kLearnFailed = "learn-failed";
-
-// Reasons of refusals, in the order of DnsRefused. The first three are policy's.
-constexpr std::array<std::string_view, kDnsRefusals> kReasons = {
-    "name",          "policy",           "protocol",
-    kMalformed,      kQuestion,          kOpcode,
-    kTooMany,        kUpstreamTimeout,   kUpstreamUnreachable,
-    kUpstreamClosed, kUpstreamMalformed, kLearnFailed};
-
-void count_refusal(WorkerMetrics& metrics, std::string_view reason) {
-  const auto* const at = std::find(kReasons.begin(), kReasons.end(), reason);
-  WEIR_CHECK(at != kReasons.end());
-  metrics.dns_refused[static_cast<std::size_t>(at - kReasons.begin())].add();
-}
-
-std::string_view parse_reason(dns::Rcode rcode) {
+DnsRefused parse_reason(dns::Rcode rcode) {
   switch (rcode) {
   case dns::Rcode::kNotImp:
-    return kOpcode;
+    return DnsRefused::kOpcode;
   case dns::Rcode::kRefused:
-    return kQuestion;
+    return DnsRefused::kQuestion;
   default:
-    return kMalformed;
+    return DnsRefused::kMalformed;
   }
 }
 
@@ -84,13 +64,13 @@ public:
       : DnsQuestion(from.flow, bytes), origin(from), x_service(service) {}
 
   void answered(std::span<std::uint8_t> answer) override { x_service.answered(*this, answer); }
-  void failed(std::string_view why) override { x_service.failed(*this, why); }
+  void failed(DnsRefused why) override { x_service.failed(*this, why); }
 
   const DnsOrigin origin;
   Clock::time_point started = Clock::now();
   bool teaches = false;
   std::string audited_by; // the policy that would refuse it; empty: none
-  std::string_view audit_reason;
+  std::optional<DnsRefused> audit_reason;
   std::string fold_key; // UDP: among x_folded
   std::list<Ask>::iterator place;
 
@@ -136,7 +116,7 @@ DnsService::Taken DnsService::take(const DnsOrigin& origin, dns::BytesView messa
   }
   if (!has_room_for(origin.flow.client.value.ip)) {
     refuse(origin, &query.question, started, message,
-           {AccessVerdict::kError, dns::Rcode::kServFail, {}, kTooMany});
+           {AccessVerdict::kError, dns::Rcode::kServFail, {}, DnsRefused::kTooMany});
     return Taken::kAnswered;
   }
   Ask& ask = x_asks.emplace_back(*this, origin, message);
@@ -157,7 +137,7 @@ DnsService::Taken DnsService::take(const DnsOrigin& origin, dns::BytesView messa
     x_worker.gate().spawn(watch());
   }
   if (!upstream_of(origin).ask(ask)) {
-    failed(ask, kUpstreamUnreachable);
+    failed(ask, DnsRefused::kUpstreamUnreachable);
     return Taken::kAnswered;
   }
   return Taken::kPending;
@@ -179,8 +159,8 @@ void DnsService::answered(Ask& ask, std::span<std::uint8_t> answer) {
   metrics.dns_upstream_time.add(microseconds_since(ask.started));
   const Clock::time_point arrived = Clock::now();
   dns::set_message_id(answer, ask.query.id);
-  if (const std::string_view withheld = learn(ask, answer); !withheld.empty()) {
-    failed(ask, withheld);
+  if (const auto withheld = learn(ask, answer)) {
+    failed(ask, *withheld);
     return;
   }
   account(ask.origin, &ask.query.question, ask.started, ask.message.size(), answer,
@@ -191,7 +171,7 @@ void DnsService::answered(Ask& ask, std::span<std::uint8_t> answer) {
   end(ask);
 }
 
-void DnsService::failed(Ask& ask, std::string_view why) {
+void DnsService::failed(Ask& ask, DnsRefused why) {
   dns::set_message_id(ask.message, ask.query.id);
   refuse(ask.origin, &ask.query.question, ask.started, ask.message,
          {AccessVerdict::kError, dns::Rcode::kServFail, {}, why});
@@ -241,7 +221,7 @@ asio::awaitable<void> DnsService::watch() {
     while (!x_asks.empty() && x_asks.front().started + x_options.upstream_timeout <= now) {
       Ask& ask = x_asks.front();
       upstream_of(ask.origin).withdraw(ask, true);
-      failed(ask, kUpstreamTimeout);
+      failed(ask, DnsRefused::kUpstreamTimeout);
     }
     if (now - swept >= kHouseKeeping) {
       swept = now;
@@ -261,14 +241,15 @@ asio::awaitable<void> DnsService::watch() {
   }
 }
 
-std::string_view DnsService::learn(Ask& ask, dns::BytesView answer) {
+std::optional<DnsRefused> DnsService::learn(Ask& ask, dns::BytesView answer) {
   if (!ask.teaches) {
     return {};
   }
   const auto response = dns::parse_response(answer);
   if (!response) {
     // A server may cut a truncated answer anywhere; the client asks again over TCP.
-    return dns::message_truncated(answer) ? std::string_view{} : kUpstreamMalformed;
+    return dns::message_truncated(answer) ? std::nullopt
+                                          : std::optional(DnsRefused::kUpstreamMalformed);
   }
   DnsPolicy& policy = *ask.origin.policy;
   dns::LearnRules rules;
@@ -296,7 +277,7 @@ std::string_view DnsService::learn(Ask& ask, dns::BytesView answer) {
   if (!written) {
     log::warning("an answer for {} is withheld from {}: {}", ask.query.question.name.to_text(),
                  ask.flow.client.value.ip.to_string(), written.error().text());
-    return kLearnFailed;
+    return DnsRefused::kLearnFailed;
   }
   metrics.dns_learned.add(*written);
   return {};
@@ -305,7 +286,7 @@ std::string_view DnsService::learn(Ask& ask, dns::BytesView answer) {
 void DnsService::refuse(const DnsOrigin& origin, const dns::Question* question,
                         Clock::time_point started, dns::BytesView query, const Outcome& outcome) {
   const dns::Bytes answer = dns::make_refusal(query, outcome.rcode);
-  count_refusal(x_worker.metrics(), outcome.reason);
+  x_worker.metrics().dns_refused[static_cast<std::size_t>(outcome.reason.value())].add();
   account(origin, question, started, query.size(), answer, outcome);
   origin.client.send(origin.asked, origin.flow.client.value, answer);
 }
@@ -326,6 +307,10 @@ void DnsService::account(const DnsOrigin& origin, const dns::Question* question,
   record.source.port = origin.flow.client.value.port;
   record.destination.ip = origin.flow.server.value.ip;
   record.destination.port = origin.flow.server.value.port;
+  if (!record.source.pod.empty()) {
+    metrics.dns_volumes.add(record.source.peer_namespace, record.source.pod,
+                            question != nullptr ? question->name.wire().size() : 0);
+  }
   std::string name;
   std::string type;
   if (question != nullptr) {
@@ -336,7 +321,7 @@ void DnsService::account(const DnsOrigin& origin, const dns::Question* question,
   record.query_type = type;
   record.status = static_cast<int>(outcome.rcode);
   record.denied_by = outcome.denied_by;
-  record.reason = outcome.reason;
+  record.reason = outcome.reason ? to_text(*outcome.reason) : std::string_view();
   record.bytes_in = bytes_in;
   record.bytes_out = answer.size();
   record.duration = std::chrono::microseconds(microseconds_since(started));

@@ -99,15 +99,15 @@ private:
     AccessVerdict verdict;
     dns::Rcode rcode;
     std::string_view denied_by;
-    std::string_view reason;
+    std::optional<DnsRefused> reason;
   };
 
   [[nodiscard]] DnsUpstream& upstream_of(const DnsOrigin& origin);
   [[nodiscard]] bool has_room_for(const IpAddress& client) const;
   void answered(Ask& ask, std::span<std::uint8_t> answer);
-  void failed(Ask& ask, std::string_view why);
-  // Empty, or why the answer must not be released.
-  std::string_view learn(Ask& ask, dns::BytesView answer);
+  void failed(Ask& ask, DnsRefused why);
+  // Nothing, or why the answer must not be released.
+  std::optional<DnsRefused> learn(Ask& ask, dns::BytesView answer);
   void refuse(const DnsOrigin& origin, const dns::Question* question, Clock::time_point started,
               dns::BytesView query, const Outcome& outcome);
   void account(const DnsOrigin& origin, const dns::Question* question, Clock::time_point started,

@@ -40,7 +40,7 @@ DnsTcpUpstream::DnsTcpUpstream(asio::io_context& context, runtime::Gate& gate,
 
 DnsTcpUpstream::~DnsTcpUpstream() {
   if (x_connection != nullptr) {
-    leave(*x_connection, kUpstreamClosed);
+    leave(*x_connection, DnsRefused::kUpstreamClosed);
   }
 }
 
@@ -77,7 +77,7 @@ void DnsTcpUpstream::withdraw(DnsQuestion& question, bool timed_out) {
   }
   connection->pending.erase(question.upstream_id);
   if (timed_out && connection->silent) {
-    leave(*connection, kUpstreamTimeout); // the server is gone without a word
+    leave(*connection, DnsRefused::kUpstreamTimeout); // the server is gone without a word
   }
 }
 
@@ -99,12 +99,12 @@ std::shared_ptr<DnsTcpUpstream::Connection> DnsTcpUpstream::open(const DnsFlow& 
 }
 
 // No more is asked over it. What is pending is asked anew where that makes sense.
-void DnsTcpUpstream::leave(Connection& connection, std::string_view why) {
+void DnsTcpUpstream::leave(Connection& connection, DnsRefused why) {
   const auto kept = std::exchange(x_connection, nullptr); // the coroutines may have ended
   connection.owner = nullptr;
   boost::system::error_code ignored;
   connection.socket.close(ignored);
-  const bool again = connection.has_answered && why == kUpstreamClosed;
+  const bool again = connection.has_answered && why == DnsRefused::kUpstreamClosed;
   for (const auto& [id, question] : std::exchange(connection.pending, {})) {
     question->carried_by = nullptr;
     if (again && !std::exchange(question->asked_again, true) && ask(*question)) {
@@ -148,7 +148,7 @@ asio::awaitable<void> DnsTcpUpstream::run(std::shared_ptr<Connection> connection
     co_return;
   }
   if (error) {
-    connection->owner->leave(*connection, kUpstreamUnreachable);
+    connection->owner->leave(*connection, DnsRefused::kUpstreamUnreachable);
     co_return;
   }
   connection->connected = true;
@@ -171,7 +171,7 @@ asio::awaitable<void> DnsTcpUpstream::run(std::shared_ptr<Connection> connection
       co_return;
     }
     if (error) {
-      connection->owner->leave(*connection, kUpstreamClosed);
+      connection->owner->leave(*connection, DnsRefused::kUpstreamClosed);
       co_return;
     }
     connection->owner->take(*connection, answer);

@@ -30,7 +30,7 @@ public:
 private:
   struct Connection;
   std::shared_ptr<Connection> open(const DnsFlow& flow);
-  void leave(Connection& connection, std::string_view why);
+  void leave(Connection& connection, DnsRefused why);
   void take(Connection& connection, dns::Bytes& answer);
   static boost::asio::awaitable<void> run(std::shared_ptr<Connection> connection,
                                           SocketAddress server);

@@ -233,7 +233,7 @@ void DnsUdpUpstream::receive(Socket& socket) {
 void DnsUdpUpstream::fail(Socket& socket) {
   for (const auto& pending : std::vector(socket.pending)) {
     withdraw(*pending.second, false);
-    pending.second->failed(kUpstreamUnreachable);
+    pending.second->failed(DnsRefused::kUpstreamUnreachable);
   }
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "proxy/base/ip.h"
+#include "proxy/base/metrics.h"
 #include "proxy/base/result.h"
 #include "proxy/base/unique_fd.h"
 #include "proxy/dns/message.h"
@@ -13,7 +14,6 @@
 #include <chrono>
 #include <cstdint>
 #include <span>
-#include <string_view>
 
 namespace weir::session {
 
@@ -25,10 +25,6 @@ struct DnsFlow {
   // Ask from the client's own address, marked as judged (DESIGN §8); needs CAP_NET_ADMIN.
   bool transparent = false;
 };
-
-inline constexpr std::string_view kUpstreamTimeout = "upstream-timeout";
-inline constexpr std::string_view kUpstreamUnreachable = "upstream-unreachable";
-inline constexpr std::string_view kUpstreamClosed = "upstream-closed";
 
 // One question on its way. Its owner outlives the carrying or withdraws it.
 class DnsQuestion {
@@ -42,7 +38,7 @@ public:
   // The answer, matched, with upstream_id in it; the bytes are free to be changed. The question
   // may be gone when this returns.
   virtual void answered(std::span<std::uint8_t> answer) = 0;
-  virtual void failed(std::string_view why) = 0; // one of the above; may be gone likewise
+  virtual void failed(DnsRefused why) = 0; // kUpstream…; may be gone likewise
 
   const DnsFlow flow;
   dns::Bytes message; // what is sent; the carrier writes the id
@@ -57,7 +53,7 @@ public:
 class DnsUpstream {
 public:
   virtual ~DnsUpstream() = default;
-  // Fails later or, by a false return, at once: kUpstreamUnreachable.
+  // Fails later or, by a false return, at once: DnsRefused::kUpstreamUnreachable.
   virtual bool ask(DnsQuestion& question) = 0;
   // Forgets the question; too late an answer to it goes nowhere. timed_out: nobody answered.
   virtual void withdraw(DnsQuestion& question, bool timed_out) = 0;

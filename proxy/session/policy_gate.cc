@@ -1,6 +1,7 @@
 #include "proxy/session/policy_gate.h"
 
 #include "policy-compiler/runtime/l7_rules.h"
+#include "policy-compiler/runtime/name_match.h"
 #include "policy-compiler/runtime/near_request.h"
 #include "proxy/base/check.h"
 
@@ -57,11 +58,17 @@ void PolicyGate::refresh() {
   x_denying_rule = nullptr;
   x_source = x_destination = nullptr;
   x_egress_policy = nullptr;
+  x_learned_by.reset();
   if (x_fixed) {
     decide_fixed();
   } else {
     decide_transparent();
   }
+  x_binds_names = std::any_of(x_sides.begin(), x_sides.end(), [](const Side& side) {
+    return side.direction == Direction::kEgress &&
+           (policy::binds_names(side.decision) ||
+            (side.decision.unaudited != nullptr && policy::binds_names(*side.decision.unaudited)));
+  });
   look_for_tls();
   if (x_wire) {
     apply_terms();
@@ -125,7 +132,9 @@ void PolicyGate::apply_terms() {
   if (deciding == nullptr) {
     // What was passed on unread stays so where there is nobody left who wants to look inside.
     terms.unread = x_terms && x_terms->unread;
-  } else if (x_wire->tls && policy::passes_unread(deciding->decision, x_wire->server_name)) {
+  } else if (x_wire->tls &&
+             policy::passes_unread(deciding->decision, x_wire->server_name,
+                                   x_wire->server_name ? name_groups(*x_wire->server_name) : 0)) {
     deciding->decision = policy::unread_tls(deciding->decision);
     terms.unread = true;
     x_protocol = L7Protocol::kTls;
@@ -205,6 +214,7 @@ void PolicyGate::decide_transparent() {
   if (local_source) {
     flow.direction = Direction::kEgress;
     flow.peer = registry.identity_of(x_original_destination.ip);
+    x_learned_by = {x_source->id, x_original_destination.ip};
     flow.fqdn_groups = x_cache.groups_of(x_source->id, x_original_destination.ip);
     add_side(x_source->id, flow);
   }
@@ -234,6 +244,7 @@ void PolicyGate::decide_fixed() {
     peer = registry.by_address(*address);
     flow.peer = registry.identity_of(*address);
     if (x_flow.direction == Direction::kEgress) {
+      x_learned_by = {subject->id, *address};
       flow.fqdn_groups = x_cache.groups_of(subject->id, *address);
     }
   } else {
@@ -323,17 +334,44 @@ L7Decision PolicyGate::judge(Judge&& judge_side) const {
   return joined;
 }
 
+std::uint64_t PolicyGate::name_groups(std::string_view text) const {
+  if (!x_binds_names || !x_learned_by || x_egress_policy == nullptr) {
+    return 0;
+  }
+  const auto name = policy::server_name(text);
+  if (!name) {
+    return 0;
+  }
+  if (std::find(x_names.begin(), x_names.end(), *name) == x_names.end()) {
+    if (!x_cache.has_learned(x_learned_by->endpoint, *name, x_learned_by->address)) {
+      return 0;
+    }
+    x_names.push_back(*name);
+  }
+  return x_egress_policy->fqdn_groups(*name);
+}
+
+L7Decision PolicyGate::counted(L7Decision decision) const {
+  if (decision.reason == policy::kNotItsName && !decision.audit) {
+    x_worker.metrics().fqdn_binding_refused.add();
+  }
+  return decision;
+}
+
 L7Decision PolicyGate::judge_http(const policy::HttpRequest& request) const {
   if (x_asks_for_tls && !x_wire) {
     return {false, &policy::default_deny(), "protocol"};
   }
-  return judge([&](const policy::FlowDecision& flow) { return policy::judge_http(flow, request); });
+  const std::uint64_t groups = name_groups(request.host.substr(0, request.host.find(':')));
+  return counted(judge(
+      [&](const policy::FlowDecision& flow) { return policy::judge_http(flow, request, groups); }));
 }
 
 std::string PolicyGate::nearest_http(const policy::HttpRequest& request) const {
   for (const Side& side : x_sides) {
     if (is_http(side.decision)) {
-      const L7Decision decision = policy::judge_http(side.decision, request);
+      const L7Decision decision = policy::judge_http(
+          side.decision, request, name_groups(request.host.substr(0, request.host.find(':'))));
       if (!decision.allowed || decision.audit) {
         return policy::near_request(side.decision, request);
       }
@@ -347,7 +385,9 @@ L7Decision PolicyGate::judge_dns(const DnsName& name) const {
 }
 
 L7Decision PolicyGate::judge_sni(std::optional<std::string_view> name) const {
-  return judge([&](const policy::FlowDecision& flow) { return policy::judge_sni(flow, name); });
+  const std::uint64_t groups = name ? name_groups(*name) : 0;
+  return counted(judge(
+      [&](const policy::FlowDecision& flow) { return policy::judge_sni(flow, name, groups); }));
 }
 
 std::string_view PolicyGate::direction() const {

@@ -98,6 +98,9 @@ private:
   void decide_fixed();
   void add_side(policy::EndpointId endpoint, const policy::Flow& flow);
   void deny_unknown();
+  // FQDN groups of a server's name, where its address was learned for that name.
+  [[nodiscard]] std::uint64_t name_groups(std::string_view text) const;
+  [[nodiscard]] policy::L7Decision counted(policy::L7Decision decision) const;
 
   struct Wire { // what the client speaks
     bool tls = false;
@@ -126,6 +129,15 @@ private:
   const endpoint::Endpoint* x_source = nullptr;
   const endpoint::Endpoint* x_destination = nullptr;
   const policy::EndpointPolicy* x_egress_policy = nullptr;
+
+  struct LearnedBy { // whose names open the server's address
+    policy::EndpointId endpoint;
+    IpAddress address;
+  };
+  std::optional<LearnedBy> x_learned_by;
+  bool x_binds_names = false;
+  // Names found learned for the address: what began in time goes on when they expire.
+  mutable std::vector<DnsName> x_names;
 
   bool x_asks_for_tls = false, x_may_terminate = false;
   std::optional<Wire> x_wire;

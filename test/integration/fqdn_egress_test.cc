@@ -1,6 +1,7 @@
 // Names that a pod may reach: learned from its own DNS answers, for itself alone.
 #include "test/integration/policies.h"
 #include "test/support/lab.h"
+#include "test/support/lab_tls.h"
 
 #include <boost/json/value_to.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -217,6 +218,93 @@ TEST_CASE("toFQDNs learns from questions that a plain rule allows, over UDP and 
                      "http://" + url_host(other_address(family)) + "/"})
               .exit_code == kCurlTimeout);
   }
+}
+
+// kAllowedName and kAliasName share an address, as customers of one delivery network do.
+TEST_CASE("weir.io/bind-fqdn: an address is good for the name that opened it and for no other") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  std::string policy = kFqdnEgress;
+  policy.replace(policy.find("  name:"), 2, "  annotations: {weir.io/bind-fqdn: \"true\"}\n  ");
+  policy += "      toPorts:\n        - ports:\n            - {port: \"80\", protocol: TCP}\n"
+            "            - {port: \"443\", protocol: TCP}\n";
+  lab.policies().publish({{"egress.yaml", policy}});
+  Authority authority(lab.folder() / "authority");
+  authority.issue("server", std::string("DNS:") + kAllowedName + ",DNS:" + kAliasName);
+  const TlsServer tls(&lab.world(), lab.folder() / "tls", authority.path("server"), 443, true);
+  lab.start_weir();
+  constexpr int kTlsAlert = 35;
+  for (const Family family : {Family::kV4, Family::kV6}) {
+    INFO(to_string(family));
+    const std::string address = url_host(allowed_address(family));
+    const auto curl = [&](const std::string& url, std::vector<std::string> more = {}) {
+      more.insert(more.end(), {"--max-time", "5", "--cacert", authority.path("ca.crt"), url});
+      return client.curl(std::move(more));
+    };
+    const auto resolved = [&](const std::string& name, const std::string& port) {
+      return std::vector<std::string>{"--resolve", name + ":" + port + ":" + address};
+    };
+    for (const char* name : {kAllowedName, kAliasName}) {
+      CHECK(client.dig({"@" + dns_address(family), "+short", name, record_type(family)})
+                .out.find(allowed_address(family)) != std::string::npos);
+    }
+    const std::string allowed = kAllowedName;
+    const std::string alias = kAliasName;
+    CHECK(curl("http://" + allowed + "/", resolved(allowed, "80")).status == 200);
+    CHECK(curl("https://" + allowed + "/", resolved(allowed, "443")).status == 200);
+    CHECK(curl("http://" + address + "/", {"-H", "Host: " + allowed}).status == 200);
+    CHECK(curl("http://" + allowed + "/",
+               {"--http2-prior-knowledge", "--resolve", allowed + ":80:" + address})
+              .status != 403); // a server without HTTP/2 may refuse it
+
+    for (const CurlResult& refused :
+         {curl("http://" + alias + "/forbidden", resolved(alias, "80")),
+          curl("http://" + address + "/forbidden", {"-H", "Host: " + alias}),
+          curl("http://" + address + "/forbidden"),
+          curl("http://" + alias + "/forbidden",
+               {"--http2-prior-knowledge", "--resolve", alias + ":80:" + address}),
+          curl("http://" + alias + "/forbidden", {"--proxy", "http://" + address + ":80"})}) {
+      INFO(refused.text);
+      CHECK(refused.status == 403);
+    }
+    CHECK(curl("https://" + alias + "/forbidden", resolved(alias, "443")).exit_code == kTlsAlert);
+    CHECK(curl("https://" + address + "/forbidden").exit_code == kTlsAlert); // names no server
+    // Not even plain text on the port of TLS, or TLS on that of HTTP.
+    CHECK(curl("http://" + allowed + ":443/forbidden", resolved(allowed, "443")).status == 0);
+    CHECK(curl("https://" + allowed + ":80/forbidden", resolved(allowed, "80")).status == 0);
+  }
+  CHECK(tls.log().find("/forbidden") == std::string::npos);
+  CHECK(lab.world().run({"curl", "-sS", "http://127.0.0.1/end"}).exit_code == 0);
+  for (const std::string& line : lab.world_http().requests_before("/end")) {
+    CHECK(line.find("/forbidden") == std::string::npos);
+  }
+
+  const auto denied = [&](const char* protocol) {
+    for (const auto& line : lab.access_log()) {
+      if (line.at("protocol") == protocol && line.at("verdict") == "DENIED" &&
+          line.at("reason") == "fqdn-binding") {
+        return boost::json::value_to<std::string>(line.at("denied_by"));
+      }
+    }
+    return std::string();
+  };
+  CHECK(eventually([&] { return denied("tls") == "shop/client-egress"; }));
+  CHECK(denied("http") == "shop/client-egress");
+  const auto stats = lab.admin("/stats/prometheus");
+  REQUIRE(stats);
+  CHECK(stats->body.find("weir_fqdn_binding_refused_total 0") == std::string::npos);
+  CHECK(stats->body.find("weir_fqdn_binding_refused_total ") != std::string::npos);
+  const auto trace = [&](const std::string& to, const std::string& name) {
+    return lab.weirctl({"policy", "trace", "--from", "shop/client", "--to", to, "--port", "443/TCP",
+                        "--sni", name});
+  };
+  CHECK(trace(kAllowedV4, kAllowedName).exit_code == 0);
+  const Outcome told = trace(kAllowedV4, kAliasName);
+  INFO(told.text());
+  CHECK(told.exit_code == 1);
+  CHECK(told.out.find("none of the names") != std::string::npos);
+  CHECK(trace(kAllowedName, kAliasName).exit_code == 1);
 }
 
 TEST_CASE("D17: with ndots:5 a resolver's search list does not end at a name that is refused") {

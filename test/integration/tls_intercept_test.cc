@@ -1,6 +1,7 @@
 // HTTP inside TLS: what clients and servers of the machine make of it when weir ends the one's TLS
 // and begins the other's. Certificates are made for each test.
 #include "test/support/lab.h"
+#include "test/support/lab_tls.h"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/value_to.hpp>
@@ -14,36 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kName = "api.example.test";
-
-// An authority of our own, and certificates by it.
-class Authority {
-public:
-  explicit Authority(fs::path folder) : x_folder(std::move(folder)) {
-    fs::create_directories(x_folder);
-    openssl({"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-keyout", path("ca.key"), "-out", path("ca.crt"), "-days", "2", "-subj",
-             "/CN=" + x_folder.filename().string()});
-  }
-  // FOLDER/NAME.crt and NAME.key, good for these names: "DNS:a.test,IP:127.0.0.1".
-  void issue(const std::string& name, const std::string& names, const std::string& days = "2") {
-    write_file(path(name + ".ext"), "subjectAltName=" + names + "\n");
-    openssl({"req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-             path(name + ".key"), "-out", path(name + ".csr"), "-subj", "/CN=test"});
-    openssl({"x509", "-req", "-in", path(name + ".csr"), "-CA", path("ca.crt"), "-CAkey",
-             path("ca.key"), "-CAcreateserial", "-out", path(name + ".crt"), "-days", days,
-             "-extfile", path(name + ".ext")});
-  }
-  [[nodiscard]] std::string path(const std::string& file) const { return x_folder / file; }
-
-private:
-  static void openssl(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), "openssl");
-    const Outcome outcome = run({.argv = arguments});
-    INFO(outcome.text());
-    REQUIRE(outcome.exit_code == 0);
-  }
-  fs::path x_folder;
-};
 
 // A secret as kubelet mounts one: ITEM → ..data/ITEM, and ..data → a folder that is exchanged.
 class MountedSecret {
@@ -60,40 +31,6 @@ public:
 
 private:
   PolicyFolder x_mount;
-};
-
-// nginx with TLS and a certificate that is on disk; HTTP/1.1, and HTTP/2 where asked for.
-class TlsServer {
-public:
-  TlsServer(const NetNs* where, const fs::path& folder, const std::string& certificate,
-            std::uint16_t port, bool http2)
-      : x_log(folder / "access.log") {
-    fs::create_directories(folder);
-    const std::string listen = where == nullptr ? "127.0.0.1:" : "";
-    std::string config = "daemon off;\npid " + (folder / "pid").string() + ";\nerror_log " +
-                         (folder / "error.log").string() +
-                         ";\nevents {}\nhttp {\n  log_format line '$server_protocol "
-                         "$request_method $request_uri $status';\n  access_log " +
-                         x_log.string() + " line;\n";
-    for (const char* temporary : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
-      config +=
-          std::string("  ") + temporary + "_temp_path " + (folder / temporary).string() + ";\n";
-    }
-    config += "  server {\n    listen " + listen + std::to_string(port) + " ssl" +
-              (http2 ? " http2" : "") + ";\n    ssl_certificate " + certificate +
-              ".crt;\n    ssl_certificate_key " + certificate +
-              ".key;\n    location / { return 200 \"hello\\n\"; }\n  }\n}\n";
-    write_file(folder / "nginx.conf", config);
-    const std::vector<std::string> argv = {"nginx", "-p", folder, "-c", folder / "nginx.conf"};
-    x_process = where == nullptr ? Process::start({.argv = argv, .output = folder / "output"})
-                                 : where->start(argv, folder / "output");
-    REQUIRE(eventually([&] { return !read_file(folder / "pid").empty(); }));
-  }
-  [[nodiscard]] std::string log() const { return read_file(x_log); }
-
-private:
-  fs::path x_log;
-  std::optional<Process> x_process;
 };
 
 std::string tls_policy(const std::string& tls, const std::string& path = "/public/.*") {

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 namespace {
@@ -78,7 +79,7 @@ bool means_the_same(Verdict kernel, const FlowDecision& decision, IdentityId pee
 } // namespace
 
 TEST_CASE("reference, program and kernel rows agree on random policies", "[policy]") {
-  std::size_t flows = 0, requests = 0, redirects = 0, denials = 0;
+  std::size_t flows = 0, requests = 0, misnamed = 0, redirects = 0, denials = 0;
   for (std::uint32_t seed = 1; seed <= 60; ++seed) {
     const auto random = random_program(seed);
     if (!random) {
@@ -130,14 +131,22 @@ TEST_CASE("reference, program and kernel rows agree on random policies", "[polic
             }
             for (const char* method : {"GET", "PUT"}) {
               for (const char* path : {"/a", "/a/x", "/b", "/c", "/d"}) {
-                ++requests;
-                const bool allowed = judge_http(decision, {method, path, "host", {}}).allowed;
-                if (allowed !=
-                    reference.http(endpoint, peer.reference, direction, asked.port, method, path)) {
-                  FAIL("seed " << seed << " endpoint " << endpoint.id << " peer " << flow.peer
-                               << " port " << asked.port << ' ' << method << ' ' << path << ": "
-                               << allowed << "\n"
-                               << text);
+                for (const char* host : {"a.example.com", "example.org"}) {
+                  ++requests;
+                  // Learned for this address, or for another one.
+                  const DnsName name = DnsName::from_text(host).value();
+                  const bool learned =
+                      std::find(peer.names.begin(), peer.names.end(), name) != peer.names.end();
+                  const L7Decision judged = judge_http(decision, {method, path, host, {}},
+                                                       learned ? policy->fqdn_groups(name) : 0);
+                  misnamed += judged.reason == kNotItsName ? 1 : 0;
+                  if (judged.allowed != reference.http(endpoint, peer.reference, direction,
+                                                       asked.port, {method, path, host})) {
+                    FAIL("seed " << seed << " endpoint " << endpoint.id << " peer " << flow.peer
+                                 << " port " << asked.port << ' ' << method << ' ' << host << path
+                                 << ": " << judged.allowed << "\n"
+                                 << text);
+                  }
                 }
               }
             }
@@ -149,6 +158,7 @@ TEST_CASE("reference, program and kernel rows agree on random policies", "[polic
   // The generator has to reach what it is for.
   CHECK(flows > 100'000);
   CHECK(requests > 10'000);
+  CHECK(misnamed > 100);
   CHECK(redirects > 1'000);
   CHECK(denials > 10'000);
   WARN(flows << " flows, " << redirects << " redirected, " << denials << " denied, " << requests
@@ -159,7 +169,7 @@ TEST_CASE("reference, program and kernel rows agree on random policies", "[polic
 // are enforced do; told as AUDIT in the second case. Both are known from programs without audit.
 TEST_CASE("audited policies refuse nothing, and the others still do", "[policy]") {
   std::size_t audits = 0, denials = 0;
-  for (std::uint32_t seed = 1; seed <= 30; ++seed) {
+  for (std::uint32_t seed = 1; seed <= 100; ++seed) {
     const auto random = random_program(seed);
     if (!random) {
       continue;

@@ -14,11 +14,16 @@ std::string Generator::policy(int number) {
     return network_policy(number);
   }
   const bool wide = chance(25);
+  const bool bound = chance(15);
   std::string out = std::string("apiVersion: cilium.io/v2\nkind: Cilium") +
                     (wide ? "Clusterwide" : "") + "NetworkPolicy\nmetadata: {name: p" +
                     std::to_string(number) +
-                    (wide ? "}" : std::string(", namespace: ") + one_of(kNamespaces) + "}") +
-                    "\nspec: {endpointSelector: " + selector(false);
+                    (wide ? "" : std::string(", namespace: ") + one_of(kNamespaces)) +
+                    (bound ? ", annotations: {weir.io/bind-fqdn: \"true\"}" : "") +
+                    "}\nspec: {endpointSelector: " + selector(false);
+  if (bound) {
+    return out + ", egress: [" + bound_rule() + (chance(30) ? ", " + bound_rule() : "") + "]}\n";
+  }
   if (chance(20)) {
     out += std::string(", enableDefaultDeny: {ingress: ") + (chance(50) ? "true" : "false") +
            ", egress: " + (chance(50) ? "true" : "false") + "}";
@@ -140,6 +145,19 @@ std::string Generator::rule(bool ingress, bool deny) {
     out += "icmps: [{fields: [{type: 8}, {type: 128, family: IPv6}]}]";
   }
   return out + "}";
+}
+
+std::string Generator::bound_rule() {
+  static constexpr const char* kNames[] = {
+      "{matchName: a.example.com}", "{matchName: b.example.com}",
+      "{matchPattern: \"*.example.com\"}", "{matchName: example.org}"};
+  static constexpr const char* kPorts[] = {
+      "{ports: [{port: \"80\", protocol: TCP}]}",
+      "{ports: [{port: \"80\", protocol: TCP}, {port: \"443\", protocol: TCP}]}",
+      "{ports: [{port: \"70\", endPort: 90, protocol: TCP}], rules: {http: [{path: \"/a.*\"}]}}",
+      "{ports: [{port: \"443\", protocol: TCP}], serverNames: [a.example.com]}"};
+  return std::string("{toFQDNs: [") + one_of(kNames) + ", " + (chance(40) ? one_of(kNames) : "") +
+         "], toPorts: [" + one_of(kPorts) + "]}";
 }
 
 std::string Generator::network_policy(int number) {

@@ -44,6 +44,7 @@ private:
   std::string peers(bool ingress, bool deny);
   std::string ports(bool l7);
   std::string rule(bool ingress, bool deny);
+  std::string bound_rule();
   std::string network_policy(int number);
 
   std::mt19937 x_random;

@@ -111,21 +111,22 @@ bool name_matches(const NamePattern& pattern, const std::string& name) {
 }
 
 // Does one of the selectors of a rule mean the peer? They are visited one by one, with a text that
-// is the same for the same selector.
+// is the same for the same selector, and the names of toFQDNs.
 template <typename Visit>
 void for_each_peer(const Rule& rule, const ReferencePeer& peer, const CompileOptions& options,
                    Visit&& visit) {
   if (rule.peers.anybody) {
-    visit("any");
+    visit("any", nullptr);
   }
   for (const LabelSelector& selector : rule.peers.endpoints) {
     if (selects(selector, peer.labels, options)) {
-      visit(selector.text());
+      visit(selector.text(), nullptr);
     }
   }
   for (const Entity entity : rule.peers.entities) {
     if (is_entity(entity, peer.labels, options)) {
-      visit(entity == Entity::kAll ? "any" : "entity " + std::to_string(static_cast<int>(entity)));
+      visit(entity == Entity::kAll ? "any" : "entity " + std::to_string(static_cast<int>(entity)),
+            nullptr);
     }
   }
   for (const CidrPeer& cidr : rule.peers.cidrs) {
@@ -139,14 +140,14 @@ void for_each_peer(const Rule& rule, const ReferencePeer& peer, const CompileOpt
       text += ' ' + except.to_string();
     }
     if (!excepted) {
-      visit(text);
+      visit(text, nullptr);
     }
   }
   for (const NamePattern& pattern : rule.peers.fqdns) {
     if (peer.outside && std::any_of(peer.names.begin(), peer.names.end(), [&](const auto& name) {
           return name_matches(pattern, name);
         })) {
-      visit("fqdn " + pattern.match_name + '|' + pattern.match_pattern);
+      visit("fqdn " + pattern.match_name + '|' + pattern.match_pattern, &pattern);
     }
   }
 }
@@ -172,10 +173,15 @@ std::string text_of(const PortMatch& match, std::uint8_t protocol) {
          std::to_string(match.last);
 }
 
+struct L7Finding {
+  const PortRule* ports;
+  const NamePattern* bound_to; // null: any name will do
+};
+
 // Everything in one direction that speaks of the flow.
 struct Findings {
   bool enforced = false, default_deny = false, deny = false, plain = false;
-  std::vector<const PortRule*> l7, l7_deny;
+  std::vector<L7Finding> l7, l7_deny;
 };
 
 Findings look(const CompileInput& input, const EndpointInput& endpoint, const ReferencePeer& peer,
@@ -205,35 +211,37 @@ Findings look(const CompileInput& input, const EndpointInput& endpoint, const Re
           continue;
         }
         const bool deny = rule.action == Action::kDeny;
-        for_each_peer(rule, peer, input.options, [&](const std::string& selector) {
-          if (rule.every_port) {
-            (deny ? out.deny : out.plain) = true;
-          }
-          for (const IcmpMatch& icmp : rule.icmps) {
-            if (icmp.protocol == protocol && icmp.type == port) {
-              (deny ? out.deny : out.plain) = true;
-            }
-          }
-          for (const PortRule& ports : rule.ports) {
-            for (const PortMatch& match : ports.ports) {
-              if (!port_matches(match, protocol, port, ingress ? endpoint.named_ports : peer.ports,
-                                ingress)) {
-                continue;
+        for_each_peer(
+            rule, peer, input.options, [&](const std::string& selector, const NamePattern* name) {
+              if (rule.every_port) {
+                (deny ? out.deny : out.plain) = true;
               }
-              const std::string text = text_of(match, protocol) + ' ' + selector;
-              if (ports.l7 == L7Kind::kTls && !deny) {
-                named.push_back(text);
+              for (const IcmpMatch& icmp : rule.icmps) {
+                if (icmp.protocol == protocol && icmp.type == port) {
+                  (deny ? out.deny : out.plain) = true;
+                }
               }
-              if (ports.l7 != L7Kind::kNone) {
-                (deny ? out.l7_deny : out.l7).push_back(&ports);
-              } else if (deny) {
-                out.deny = true;
-              } else {
-                plain.push_back(text);
+              for (const PortRule& ports : rule.ports) {
+                for (const PortMatch& match : ports.ports) {
+                  if (!port_matches(match, protocol, port,
+                                    ingress ? endpoint.named_ports : peer.ports, ingress)) {
+                    continue;
+                  }
+                  const std::string text = text_of(match, protocol) + ' ' + selector;
+                  if (ports.l7 == L7Kind::kTls && !deny) {
+                    named.push_back(text);
+                  }
+                  if (ports.l7 != L7Kind::kNone) {
+                    (deny ? out.l7_deny : out.l7)
+                        .push_back({&ports, rule.binds_names ? name : nullptr});
+                  } else if (deny) {
+                    out.deny = true;
+                  } else {
+                    plain.push_back(text);
+                  }
+                }
               }
-            }
-          }
-        });
+            });
       }
     }
   }
@@ -256,9 +264,9 @@ bool http_matches(const PortRule& rules, const std::string& method, const std::s
   });
 }
 
-bool speaks(const std::vector<const PortRule*>& rules, L7Kind kind) {
+bool speaks(const std::vector<L7Finding>& rules, L7Kind kind) {
   return std::any_of(rules.begin(), rules.end(),
-                     [&](const PortRule* one) { return one->l7 == kind; });
+                     [&](const L7Finding& one) { return one.ports->l7 == kind; });
 }
 
 } // namespace
@@ -273,7 +281,7 @@ ReferenceVerdict Reference::decide(const EndpointInput& endpoint, const Referenc
   if (!found.enforced) {
     return out;
   }
-  std::vector<const PortRule*> l7 = found.l7;
+  std::vector<L7Finding> l7 = found.l7;
   l7.insert(l7.end(), found.l7_deny.begin(), found.l7_deny.end());
   if (found.deny) {
     out.verdict = Verdict::kDeny;
@@ -289,16 +297,22 @@ ReferenceVerdict Reference::decide(const EndpointInput& endpoint, const Referenc
 }
 
 bool Reference::http(const EndpointInput& endpoint, const ReferencePeer& peer, Direction direction,
-                     std::uint16_t port, const std::string& method, const std::string& path) const {
+                     std::uint16_t port, const Request& request) const {
   const Findings found =
       look(x_input, endpoint, peer, static_cast<std::uint8_t>(direction), IPPROTO_TCP, port);
-  for (const PortRule* rules : found.l7_deny) {
-    if (rules->l7 != L7Kind::kHttp || http_matches(*rules, method, path)) {
+  const auto matches = [&](const L7Finding& rules) {
+    return http_matches(*rules.ports, request.method, request.path) &&
+           (rules.bound_to == nullptr ||
+            (name_matches(*rules.bound_to, request.host) &&
+             std::find(peer.names.begin(), peer.names.end(), request.host) != peer.names.end()));
+  };
+  for (const L7Finding& rules : found.l7_deny) {
+    if (rules.ports->l7 != L7Kind::kHttp || matches(rules)) {
       return false;
     }
   }
-  return found.plain || std::any_of(found.l7.begin(), found.l7.end(), [&](const PortRule* rules) {
-           return rules->l7 == L7Kind::kHttp && http_matches(*rules, method, path);
+  return found.plain || std::any_of(found.l7.begin(), found.l7.end(), [&](const L7Finding& rules) {
+           return rules.ports->l7 == L7Kind::kHttp && matches(rules);
          });
 }
 

@@ -33,9 +33,11 @@ public:
                                         Direction direction, std::uint8_t protocol,
                                         std::uint16_t port) const;
   // Of a flow that is redirected for HTTP.
+  struct Request {
+    std::string method, path, host;
+  };
   [[nodiscard]] bool http(const EndpointInput& endpoint, const ReferencePeer& peer,
-                          Direction direction, std::uint16_t port, const std::string& method,
-                          const std::string& path) const;
+                          Direction direction, std::uint16_t port, const Request& request) const;
 
 private:
   const CompileInput& x_input;

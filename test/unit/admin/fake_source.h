@@ -45,6 +45,8 @@ public:
     x_metrics.http_connections_opened.add(9);
     x_metrics.http_connections_closed.add(4);
     x_metrics.dns_queries[0].add(11);
+    x_metrics.dns_volumes.add("shop", "web", 17);
+    x_metrics.dns_volumes.add("shop", "gone", 17);
     x_metrics.dns_responses[3].add(2);
     x_metrics.access_log_lost.add(1);
     x_second.http_requests[0][200].add(2);
@@ -91,6 +93,7 @@ public:
     state.counts[WEIR_JOIN_UNREAD] = 2;
     return state;
   }
+  admin::FlowLog& flows() override { return flow_log; }
   Result<boost::json::object> trace(const admin::TraceQuestion& question) const override {
     if (question.from.empty()) {
       return invalid_error("from: must be given");
@@ -112,6 +115,7 @@ public:
     x_readiness = std::move(readiness);
   }
 
+  admin::FlowLog flow_log;
   std::atomic<int> reloads{0}, drains{0}, quits{0};
   std::atomic<bool> bpf_fails{false}, accelerated{false};
 

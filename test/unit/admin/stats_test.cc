@@ -2,6 +2,7 @@
 
 #include "test/unit/admin/fake_source.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
@@ -129,8 +130,15 @@ TEST_CASE("the page follows Prometheus' text format and sums the workers up") {
   CHECK(value_of(all, "weir_dns_queries_total", {{"verdict", "allowed"}}) == 11);
   CHECK(value_of(all, "weir_dns_responses_total", {{"rcode", "NXDOMAIN"}}) == 2);
   CHECK(value_of(all, "weir_dns_refused_total", {{"reason", "name"}}) == 0);
+  CHECK(value_of(all, "weir_dns_refused_total", {{"reason", "too-many-queries"}}) == 0);
   CHECK(value_of(all, "weir_dns_duration_seconds_bucket", {{"scope", "held"}, {"le", "+Inf"}}) ==
         0);
+  CHECK(value_of(all, "weir_dns_pod_queries_total", {{"namespace", "shop"}, {"pod", "web"}}) == 1);
+  CHECK(value_of(all, "weir_dns_pod_name_bytes_total", {{"namespace", "shop"}, {"pod", "web"}}) ==
+        17);
+  CHECK(std::none_of(all.begin(), all.end(), [](const Series& one) {
+    return one.labels.contains("pod") && one.labels.at("pod") == "gone";
+  }));
   CHECK(value_of(all, "weir_fqdn_evicted_total") == 3);
   CHECK(value_of(all, "weir_fqdn_names") == 1);
   CHECK(value_of(all, "weir_fqdn_ips") == 2);

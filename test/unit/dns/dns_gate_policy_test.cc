@@ -137,6 +137,58 @@ TEST_CASE("A name that no rule names is refused, and the log says by which polic
   CHECK(f.log.lines().at(0).denied_by == "shop/dns");
 }
 
+TEST_CASE("D7: a pattern lets pass no name that only looks like its names") {
+  PolicyFixture f(kDnsPolicy);
+  for (const char* other :
+       {"example.com", "a.b.example.com", "www.example.com.evil.net", "evil-example.com"}) {
+    INFO(other);
+    f.client.send_to(f.listener->local(), Wire::query(7, other, kA));
+    CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kRefused);
+  }
+  CHECK_FALSE(f.upstream.has_something());
+}
+
+TEST_CASE("A name that a deny rule names is refused, and told apart from one that no rule allows") {
+  PolicyFixture f(R"({
+  endpointSelector: {matchLabels: {app: web}},
+  egress: [{toEndpoints: [{matchLabels: {app: api}}],
+            toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*.example.com"}]}}]}],
+  egressDeny: [{toEndpoints: [{matchLabels: {app: api}}],
+                toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchName: evil.example.com}]}}]}]})");
+  f.client.send_to(f.listener->local(), Wire::query(7, "evil.example.com", kA));
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kRefused);
+  f.client.send_to(f.listener->local(), Wire::query(8, "www.example.org", kA));
+  CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kRefused);
+  CHECK_FALSE(f.upstream.has_something());
+  f.stop();
+  CHECK(f.refused(DnsRefused::kDenied) == 1);
+  CHECK(f.refused(DnsRefused::kName) == 1);
+  REQUIRE(f.log.lines().size() == 2);
+  CHECK(f.log.lines()[0].reason == "denied");
+}
+
+TEST_CASE("D18: how much each pod asks for is counted, for no more pods than a node has") {
+  PolicyFixture f(kDnsPolicy);
+  for (std::uint16_t id = 0; id < 3; ++id) {
+    f.client.send_to(f.listener->local(), Wire::query(id, "data.example.org", kA));
+    CHECK(dns::message_rcode(f.client.receive().first) == Rcode::kRefused);
+  }
+  f.stop();
+  PodVolumes::ByPod sums;
+  f.worker.metrics().dns_volumes.add_to(sums);
+  REQUIRE(sums.size() == 1);
+  CHECK(sums["shop/web"].queries == 3);
+  CHECK(sums["shop/web"].name_bytes == 3 * name("data.example.org").wire().size());
+
+  PodVolumes volumes;
+  for (std::size_t i = 0; i < 10 * PodVolumes::kMaxPods; ++i) {
+    volumes.add("shop", "pod" + std::to_string(i), 1);
+  }
+  sums.clear();
+  volumes.add_to(sums);
+  CHECK(sums.size() <= PodVolumes::kMaxPods);
+}
+
 TEST_CASE("D6: a label with a dot inside passes for no other name in policy") {
   PolicyFixture f(kDnsPolicy);
   auto query = Wire(7, test::kQueryFlags);

@@ -134,13 +134,13 @@ public:
   session::DnsDecision judge(const DnsName& name) override {
     const auto labels = name.labels();
     if (!labels.empty() && labels.back() == "denied") {
-      return {.allowed = false, .denied_by = "shop/dns", .reason = "name"};
+      return {.allowed = false, .denied_by = "shop/dns", .reason = DnsRefused::kName};
     }
     if (!labels.empty() && labels.back() == "audited") {
       return {.allowed = true,
               .teaches = teaches,
               .denied_by = "shop/dns",
-              .reason = "name",
+              .reason = DnsRefused::kName,
               .audit = true};
     }
     return {.allowed = true, .teaches = teaches};

@@ -15,6 +15,19 @@ bool matches(const char* pattern, const char* name) {
 
 } // namespace
 
+TEST_CASE("D7: a star crosses no dot, and a name's neighbours are other names") {
+  for (const char* other : {"good.com.evil.com", "a.b.good.com", "good.com", "evil-good.com",
+                            "www.good.com.", "wwwgood.com", "www.good.co", "www\\.good.com"}) {
+    INFO(other);
+    CHECK(matches("*.good.com", other) == (std::string_view(other) == "www.good.com."));
+  }
+  // A star in a label is any text of that label: lint warns of it (pattern-look-alike).
+  CHECK(matches("*good.com", "evil-good.com"));
+  CHECK_FALSE(matches("*good.com", "evil.good.com"));
+  CHECK_FALSE(matches("*good.com", "good.com.evil.com"));
+  CHECK_FALSE(matches("good.com", "evil-good.com"));
+}
+
 TEST_CASE("a star stays within its label") {
   CHECK(matches("*.cilium.io", "www.cilium.io"));
   CHECK(matches("*.cilium.io", "WWW.Cilium.IO."));
