@@ -165,7 +165,6 @@ void Process::await_interfaces() {
                           if (!handled) {
                             log::error("interfaces: {}", handled.error().text());
                           }
-                          x_controller->interfaces_changed();
                           await_interfaces();
                         });
 }
