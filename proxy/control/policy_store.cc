@@ -56,6 +56,9 @@ std::string status_of(const policy::ParsedDocument& document) {
                                          : "rejected";
 }
 
+// Names of objects have slashes, those of files never.
+bool is_object(const std::string& name) { return name.find('/') != std::string::npos; }
+
 bool is_policy_file(const fs::path& path) {
   const auto extension = path.extension();
   // A mounted ConfigMap's own bookkeeping ("..data", "..2026_…") begins with two dots.
@@ -68,6 +71,7 @@ bool is_policy_file(const fs::path& path) {
 PolicyStore::PolicyStore(std::string directory) : x_directory(std::move(directory)) {}
 
 void PolicyStore::use_objects(std::map<std::string, std::string> objects) {
+  x_news_of_objects = true;
   x_objects = std::move(objects);
 }
 
@@ -84,7 +88,7 @@ Result<void> PolicyStore::add_files(std::map<std::string, Result<std::string>>& 
   if (x_objects && failed == std::errc::no_such_file_or_directory) {
     // Not mounted at all is a choice; gone is an accident.
     const bool had_files = std::any_of(x_files.begin(), x_files.end(), [](const auto& file) {
-      return file.first.find('/') == std::string::npos;
+      return !is_object(file.first);
     });
     if (!had_files) {
       return {};
@@ -100,17 +104,30 @@ Result<void> PolicyStore::add_files(std::map<std::string, Result<std::string>>& 
   return {};
 }
 
+// There may be many, while files are few. One that was refused is looked at again, as it may have
+// been for the sake of another that is gone.
+bool PolicyStore::must_look_at_objects() const {
+  return !x_objects || x_news_of_objects ||
+         std::any_of(x_files.begin(), x_files.end(), [](const auto& file) {
+           return is_object(file.first) && !file.second.refused.empty();
+         });
+}
+
 Result<void> PolicyStore::load() {
   std::map<std::string, Result<std::string>> texts;
   if (auto added = add_files(texts); !added) {
     return added.error();
   }
-  if (x_objects) {
+  const bool objects = must_look_at_objects();
+  if (objects && x_objects) {
     for (const auto& [name, text] : *x_objects) {
       texts.insert_or_assign(name, text);
     }
   }
-  std::erase_if(x_files, [&](const auto& file) { return !texts.contains(file.first); });
+  x_news_of_objects = false;
+  x_changes += std::erase_if(x_files, [&](const auto& file) {
+    return (objects || !is_object(file.first)) && !texts.contains(file.first);
+  });
   std::map<std::string, Version> changed;
   for (auto& [name, text] : texts) {
     File& file = x_files[name];
@@ -168,6 +185,7 @@ void PolicyStore::put_in_force(std::map<std::string, Version> changed) {
     } else {
       file.in_force = std::move(version.documents);
       file.good_text = std::move(version.text);
+      ++x_changes;
     }
   }
 }
