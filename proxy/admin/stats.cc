@@ -415,7 +415,7 @@ constexpr Metric kMetrics[] = {
      "HTTP/1 requests and tunnels under way ended by a change of policy.",
      plain<&WorkerMetrics::http_policy_resets>},
     {"weir_connections_over_limit_total", kCounter,
-     "Connections refused because their client has too many.",
+     "Connections refused because their client has too many, or memory is short.",
      plain<&WorkerMetrics::connections_over_limit>},
     {"weir_http_parse_errors_total", kCounter, "Requests refused because of their form.",
      plain<&WorkerMetrics::http_parse_errors>},

@@ -1,5 +1,6 @@
 #include "proxy/base/dns_name.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace weir {
@@ -65,6 +66,11 @@ std::optional<DnsName> DnsName::from_text(std::string_view text) {
 
 std::optional<DnsName> DnsName::from_labels(const std::vector<std::string>& labels) {
   DnsName name;
+  std::size_t size = 0;
+  for (const auto& label : labels) {
+    size += 1 + label.size();
+  }
+  name.x_wire.reserve(std::min(size, kMaxName));
   for (const auto& label : labels) {
     if (!name.append_label(label)) {
       return std::nullopt;

@@ -438,11 +438,13 @@ void Controller::save_learned() {
   if (changes == x_saved_changes) {
     return;
   }
-  x_saved_changes = changes;
   const auto saved = x_fqdn_cache.save(state_file("fqdn.json"));
-  if (!saved) {
+  if (saved) {
+    x_saved_changes = changes;
+  } else if (!x_save_failed) { // tried again at each tick, told once
     log::error("state: {}", saved.error().text());
   }
+  x_save_failed = !saved;
 }
 
 void Controller::start() {

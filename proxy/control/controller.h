@@ -124,6 +124,7 @@ private:
   boost::asio::steady_timer x_clock;
   unsigned x_ticks = 0;
   std::uint64_t x_saved_changes = 0; // of the FQDN cache
+  bool x_save_failed = false;
   std::string x_saved_policies;      // checksum of what is in the state folder
 
   mutable std::mutex x_view_mutex; // guards the next three

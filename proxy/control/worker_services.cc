@@ -133,15 +133,16 @@ Result<void> WorkerServices::open_transparent() {
     return tcp.error();
   }
   x_transparent = std::move(*tcp);
-  for (auto* const listener : {&x_transparent_dns4, &x_transparent_dns6}) {
+  for (auto* const lanes : {&x_transparent_dns4, &x_transparent_dns6}) {
     auto udp = session::DnsListener::open_transparent(
-        x_dns, listener == &x_transparent_dns6, [this](ClientAddr client, OriginalDst destination) {
+        x_dns, lanes == &x_transparent_dns6, WEIR_UDP_LANES,
+        [this](ClientAddr client, OriginalDst destination) {
           return session::make_dns_policy(x_context, client, destination, IPPROTO_UDP);
         });
     if (!udp) {
       return udp.error();
     }
-    *listener = std::move(*udp);
+    *lanes = std::move(*udp);
   }
   return {};
 }
@@ -158,8 +159,11 @@ void WorkerServices::start() {
   }
   if (x_transparent) {
     x_transparent->start();
-    gate.spawn(x_transparent_dns4->run());
-    gate.spawn(x_transparent_dns6->run());
+    for (const auto* const lanes : {&x_transparent_dns4, &x_transparent_dns6}) {
+      for (const auto& lane : *lanes) {
+        gate.spawn(lane->run());
+      }
+    }
   }
 }
 
@@ -172,8 +176,11 @@ void WorkerServices::stop_accepting() {
   }
   if (x_transparent) {
     x_transparent->stop();
-    x_transparent_dns4->close();
-    x_transparent_dns6->close();
+    for (const auto* const lanes : {&x_transparent_dns4, &x_transparent_dns6}) {
+      for (const auto& lane : *lanes) {
+        lane->close();
+      }
+    }
   }
   x_tcp.drain();
 }
@@ -182,8 +189,15 @@ redirect::WorkerListeners WorkerServices::transparent() {
   if (!x_transparent) {
     return {};
   }
-  return {x_transparent->tcp4(), x_transparent->tcp6(), x_transparent_dns4->fd(),
-          x_transparent_dns6->fd()};
+  const auto sockets = [](const DnsLanes& lanes) {
+    std::vector<int> out;
+    for (const auto& lane : lanes) {
+      out.push_back(lane->fd());
+    }
+    return out;
+  };
+  return {x_transparent->tcp4(), x_transparent->tcp6(), sockets(x_transparent_dns4),
+          sockets(x_transparent_dns6)};
 }
 
 } // namespace weir::control

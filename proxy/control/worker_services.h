@@ -34,7 +34,7 @@ public:
   // No new connections and queries; idle connections end, the others after their present request.
   void stop_accepting();
 
-  // For the data path; all -1 where there are only static listeners.
+  // For the data path; none where there are only static listeners.
   [[nodiscard]] redirect::WorkerListeners transparent();
 
 private:
@@ -54,7 +54,8 @@ private:
   std::vector<std::unique_ptr<session::StaticListener>> x_static;
   std::vector<std::unique_ptr<session::DnsListener>> x_dns_listeners;
   std::unique_ptr<session::TransparentListeners> x_transparent;
-  std::unique_ptr<session::DnsListener> x_transparent_dns4, x_transparent_dns6;
+  using DnsLanes = std::vector<std::unique_ptr<session::DnsListener>>;
+  DnsLanes x_transparent_dns4, x_transparent_dns6;
 };
 
 } // namespace weir::control

@@ -67,7 +67,8 @@ public:
   }
 
   bool name(DnsName& name, Compression compression) {
-    std::vector<std::string> labels;
+    thread_local std::vector<std::string> labels; // keeps its storage
+    labels.clear();
     std::size_t length = 1; // the root's byte
     std::size_t at = x_at;
     std::size_t before = x_at; // pointers must lead to lower offsets than this

@@ -90,6 +90,8 @@ public:
   [[nodiscard]] runtime::Worker& worker() { return x_worker; }
   [[nodiscard]] const DnsOptions& options() const { return x_options; }
   [[nodiscard]] DnsIds& ids() { return x_ids; }
+  // For one turn of a listener; what is in it does not outlive that.
+  [[nodiscard]] std::vector<std::uint8_t>& receive_buffers() { return x_receive_buffers; }
   [[nodiscard]] std::size_t in_flight() const { return x_asks.size(); }
 
 private:
@@ -118,7 +120,7 @@ private:
   runtime::Worker& x_worker;
   AccessLog& x_access_log;
   const DnsOptions x_options;
-  std::vector<std::uint8_t> x_scratch;
+  std::vector<std::uint8_t> x_scratch, x_receive_buffers;
   DnsIds x_ids;
   DnsUdpUpstream x_udp;
   std::list<Ask> x_asks; // oldest first: all have the same time

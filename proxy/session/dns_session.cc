@@ -30,8 +30,8 @@ constexpr std::size_t kBatch = 32;
 constexpr int kMaxBatchesAtOnce = 4;
 // Far more than any query needs; what is larger is dropped.
 constexpr std::size_t kMaxQuery = 16 * 1024;
-// Room for a burst while the worker is busy.
-constexpr int kReceiveBuffer = 4 << 20;
+// Room for a burst while the worker is busy: some thousand queries. A node has many such sockets.
+constexpr int kReceiveBuffer = 1 << 20;
 
 struct Option {
   int level, name, value;
@@ -102,29 +102,36 @@ std::optional<SocketAddress> destination_of(msghdr& message, std::uint16_t port)
 
 } // namespace
 
-Result<std::unique_ptr<DnsListener>> DnsListener::open_transparent(DnsService& service, bool v6,
-                                                                   DnsPolicyOf policy_of) {
+Result<std::vector<std::unique_ptr<DnsListener>>>
+DnsListener::open_transparent(DnsService& service, bool v6, std::size_t count,
+                              DnsPolicyOf policy_of) {
   const auto loopback = IpAddress::parse(v6 ? "::1" : "127.0.0.1");
   WEIR_CHECK(loopback.has_value());
   auto reply_socket = DnsReplySocket::open(v6);
   if (!reply_socket) {
     return reply_socket.error();
   }
-  auto fd =
-      v6 ? open_bound({*loopback, 0},
-                      {{IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY"},
-                       {IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT"},
-                       {IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1, "IPV6_RECVORIGDSTADDR"}})
-         : open_bound({*loopback, 0}, {{IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT"},
-                                       {IPPROTO_IP, IP_RECVORIGDSTADDR, 1, "IP_RECVORIGDSTADDR"}});
-  if (!fd) {
-    return fd.error();
+  const auto shared = std::make_shared<DnsReplySocket>(*std::move(reply_socket));
+  std::vector<std::unique_ptr<DnsListener>> listeners;
+  while (listeners.size() < count) {
+    auto fd = v6 ? open_bound({*loopback, 0},
+                              {{IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY"},
+                               {IPPROTO_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT"},
+                               {IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1, "IPV6_RECVORIGDSTADDR"}})
+                 : open_bound({*loopback, 0},
+                              {{IPPROTO_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT"},
+                               {IPPROTO_IP, IP_RECVORIGDSTADDR, 1, "IP_RECVORIGDSTADDR"}});
+    if (!fd) {
+      return fd.error();
+    }
+    auto listener = open(service, *std::move(fd), std::nullopt, policy_of);
+    if (!listener) {
+      return listener.error();
+    }
+    (*listener)->x_reply_socket = shared;
+    listeners.push_back(*std::move(listener));
   }
-  auto listener = open(service, *std::move(fd), std::nullopt, std::move(policy_of));
-  if (listener) {
-    (*listener)->x_reply_socket = *std::move(reply_socket);
-  }
-  return listener;
+  return listeners;
 }
 
 Result<std::unique_ptr<DnsListener>> DnsListener::open_static(DnsService& service,
@@ -160,7 +167,7 @@ Result<std::unique_ptr<DnsListener>> DnsListener::open(DnsService& service, Uniq
 DnsListener::DnsListener(DnsService& service, UniqueFd fd, SocketAddress local,
                          std::optional<SocketAddress> upstream, DnsPolicyOf policy_of)
     : x_service(service), x_socket(service.worker().context()), x_local(local),
-      x_upstream(upstream), x_policy_of(std::move(policy_of)), x_buffers(kBatch * kMaxQuery) {
+      x_upstream(upstream), x_policy_of(std::move(policy_of)) {
   x_socket.assign(local.ip.is_v4() ? udp::v4() : udp::v6(), fd.release());
 }
 
@@ -198,9 +205,12 @@ void DnsListener::receive_waiting() {
   };
   std::array<Control, kBatch> controls;
   std::array<mmsghdr, kBatch> headers;
+  // Shared by all listeners of the worker: what a query needs for longer is copied.
+  std::vector<std::uint8_t>& buffers = x_service.receive_buffers();
+  buffers.resize(kBatch * kMaxQuery);
   for (int turn = 0; turn < kMaxBatchesAtOnce; ++turn) {
     for (std::size_t i = 0; i < kBatch; ++i) {
-      data[i] = {x_buffers.data() + i * kMaxQuery, kMaxQuery};
+      data[i] = {buffers.data() + i * kMaxQuery, kMaxQuery};
       headers[i] = {};
       msghdr& header = headers[i].msg_hdr;
       header.msg_name = &sources[i];
@@ -222,7 +232,7 @@ void DnsListener::receive_waiting() {
         x_service.worker().metrics().dns_malformed.add();
         continue;
       }
-      serve(client, *asked, dns::BytesView(x_buffers).subspan(at * kMaxQuery, headers[at].msg_len));
+      serve(client, *asked, dns::BytesView(buffers).subspan(at * kMaxQuery, headers[at].msg_len));
     }
     if (got < static_cast<int>(kBatch)) {
       return;

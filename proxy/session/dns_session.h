@@ -1,4 +1,4 @@
-// DNS over UDP: the socket on which queries arrive, of which each worker has its own.
+// DNS over UDP: a socket on which queries arrive. Each worker has its own, and reads them by turns.
 //
 //   transparent  bound to loopback and a port of the kernel's choice; BPF assigns the pods'
 //                datagrams to it, and they tell the server that the pod asked
@@ -33,9 +33,10 @@ using DnsPolicyOf = std::function<std::shared_ptr<DnsPolicy>(ClientAddr, Origina
 
 class DnsListener final : public DnsClient {
 public:
-  // The service outlives the listener. Needs CAP_NET_ADMIN and CAP_NET_RAW.
-  static Result<std::unique_ptr<DnsListener>> open_transparent(DnsService& service, bool v6,
-                                                               DnsPolicyOf policy_of);
+  // The service outlives the listeners. So many, each on a port of its own, so that whom BPF gives
+  // one of them loses nothing to a flood on another. Needs CAP_NET_ADMIN and CAP_NET_RAW.
+  static Result<std::vector<std::unique_ptr<DnsListener>>>
+  open_transparent(DnsService& service, bool v6, std::size_t count, DnsPolicyOf policy_of);
   // Port 0: ask local() and give the same port to the next worker.
   static Result<std::unique_ptr<DnsListener>> open_static(DnsService& service, ListenAddr address,
                                                           SocketAddress upstream,
@@ -80,9 +81,8 @@ private:
   const SocketAddress x_local;
   const std::optional<SocketAddress> x_upstream; // static only
   const DnsPolicyOf x_policy_of;
-  std::optional<DnsReplySocket> x_reply_socket; // transparent only
-  std::vector<std::uint8_t> x_buffers;          // of one recvmmsg()
-  std::vector<DnsReply> x_replies;              // that leave together, x_reply_count of them
+  std::shared_ptr<DnsReplySocket> x_reply_socket; // transparent only; of those opened together
+  std::vector<DnsReply> x_replies;                // that leave together, x_reply_count of them
   std::size_t x_reply_count = 0;
   std::unordered_map<Parties, std::shared_ptr<DnsPolicy>, PartiesHash> x_policies;
   std::chrono::steady_clock::time_point x_policies_since;

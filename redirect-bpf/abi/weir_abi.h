@@ -21,7 +21,7 @@
 #define WEIR_ASSERT_LAYOUT(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)
 #endif
 
-#define WEIR_ABI_VERSION 1
+#define WEIR_ABI_VERSION 2
 
 /* skb->mark. 0x200: deliver to the proxy (ip rule → local table). 0x300: sent by the proxy from a
  * pod's address; both directions of policy were judged already. Other bits are left to others. */
@@ -311,15 +311,19 @@ struct weir_translation {
 };
 WEIR_ASSERT_LAYOUT(struct weir_translation, 40);
 
-/* weir_listeners (sockmap): index = weir_listener_index(). */
+/* weir_listeners (sockmap): index = weir_listener_index(). A worker has many sockets for UDP, lanes,
+ * of which an endpoint always has the same: what one pod sends too much of is lost in its lane. */
 #define WEIR_MAX_WORKERS 64
+#define WEIR_UDP_LANES 32
 enum weir_listener_kind {
-  WEIR_LISTENER_TCP = 0,
+  WEIR_LISTENER_TCP = 0, /* one lane */
   WEIR_LISTENER_UDP = 1,
 };
-#define WEIR_LISTENERS (2 * 2 * WEIR_MAX_WORKERS)
-static inline __u32 weir_listener_index(__u32 kind, __u32 is_v6, __u32 worker) {
-  return (kind * 2 + is_v6) * WEIR_MAX_WORKERS + worker;
+#define WEIR_LISTENERS (2 * WEIR_MAX_WORKERS * (1 + WEIR_UDP_LANES))
+static inline __u32 weir_listener_index(__u32 kind, __u32 is_v6, __u32 worker, __u32 lane) {
+  __u32 place = is_v6 * WEIR_MAX_WORKERS + worker;
+
+  return kind == WEIR_LISTENER_TCP ? place : 2 * WEIR_MAX_WORKERS + place * WEIR_UDP_LANES + lane;
 }
 
 /* weir_counters (per-CPU array, key: enum weir_counter): packets. */

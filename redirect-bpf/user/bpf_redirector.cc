@@ -549,21 +549,25 @@ Result<void> BpfRedirector::set_listeners(std::span<const WorkerListeners> worke
       }
     }
   }
+  const auto write = [map](std::uint32_t index, int socket) {
+    const auto value = static_cast<std::uint64_t>(socket);
+    if (socket < 0) {
+      (void)bpf_map_delete_elem(map, &index); // says EINVAL where there is none
+      return true;
+    }
+    return bpf_map_update_elem(map, &index, &value, BPF_ANY) == 0;
+  };
   for (std::uint32_t worker = 0; worker < WEIR_MAX_WORKERS; ++worker) {
     const WorkerListeners sockets = worker < workers.size() ? workers[worker] : WorkerListeners{};
-    const struct {
-      std::uint32_t kind, v6;
-      int socket;
-    } places[] = {{WEIR_LISTENER_TCP, 0, sockets.tcp4},
-                  {WEIR_LISTENER_TCP, 1, sockets.tcp6},
-                  {WEIR_LISTENER_UDP, 0, sockets.udp4},
-                  {WEIR_LISTENER_UDP, 1, sockets.udp6}};
-    for (const auto& [kind, v6, socket] : places) {
-      const std::uint32_t index = weir_listener_index(kind, v6, worker);
-      const auto value = static_cast<std::uint64_t>(socket);
-      if (socket < 0) {
-        (void)bpf_map_delete_elem(map, &index); // says EINVAL where there is none
-      } else if (bpf_map_update_elem(map, &index, &value, BPF_ANY) != 0) {
+    for (const std::uint32_t v6 : {0u, 1u}) {
+      const std::vector<int>& lanes = v6 != 0 ? sockets.udp6 : sockets.udp4;
+      bool written = write(weir_listener_index(WEIR_LISTENER_TCP, v6, worker, 0),
+                           v6 != 0 ? sockets.tcp6 : sockets.tcp4);
+      for (std::uint32_t lane = 0; lane < WEIR_UDP_LANES; ++lane) {
+        written = written && write(weir_listener_index(WEIR_LISTENER_UDP, v6, worker, lane),
+                                   lanes.empty() ? -1 : lanes[lane % lanes.size()]);
+      }
+      if (!written) {
         return errno_error("write weir_listeners");
       }
     }

@@ -58,9 +58,10 @@ struct LearnedAddress {
   std::uint64_t expires_ns = 0; // CLOCK_BOOTTIME
 };
 
-// Sockets of one worker; -1 where there is none. Owned by the caller.
+// Sockets of one worker; -1, or an empty list, where there is none. Owned by the caller.
 struct WorkerListeners {
-  int tcp4 = -1, tcp6 = -1, udp4 = -1, udp6 = -1;
+  int tcp4 = -1, tcp6 = -1;
+  std::vector<int> udp4, udp6; // each endpoint has one of them; at most WEIR_UDP_LANES
 };
 
 struct Counters {

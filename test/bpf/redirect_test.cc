@@ -45,7 +45,7 @@ struct Listeners {
         udp6(bound_socket(node, SOCK_DGRAM, at("::1", 0), kListening)) {}
 
   [[nodiscard]] WorkerListeners get() const {
-    return {.tcp4 = tcp4.get(), .tcp6 = tcp6.get(), .udp4 = udp4.get(), .udp6 = udp6.get()};
+    return {.tcp4 = tcp4.get(), .tcp6 = tcp6.get(), .udp4 = {udp4.get()}, .udp6 = {udp6.get()}};
   }
   [[nodiscard]] int tcp(bool v6) const { return v6 ? tcp6.get() : tcp4.get(); }
   [[nodiscard]] int udp(bool v6) const { return v6 ? udp6.get() : udp4.get(); }

@@ -1,6 +1,8 @@
 // DNS under load, with weir between a pod and its server: whoever asked may connect at once, names
-// without end cost no memory, and one pod's flood is not another's. The counts of a run in CI are
-// short; WEIR_DNS_LOAD in the environment multiplies them.
+// without end cost no memory, one pod's flood is not another's, and weir may be killed at any
+// moment. The counts of a run in CI are short; WEIR_DNS_LOAD in the environment multiplies them,
+// and WEIR_DNS_KILLS says how often weir is killed.
+#include "proxy/dns/state_file.h"
 #include "test/integration/policies.h"
 #include "test/support/lab.h"
 #include "test/support/process_memory.h"
@@ -8,8 +10,11 @@
 #include <boost/json/value_to.hpp>
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
+#include <random>
 #include <sstream>
 
 namespace weir::test {
@@ -83,6 +88,19 @@ struct Load {
   std::size_t memory() { return process_memory(lab.weir().pid(), "RssAnon:"); }
 };
 
+// The server derives a name's addresses from its number.
+bool is_of_name(const std::string& name, const std::string& address) {
+  const unsigned number = static_cast<unsigned>(std::stoul(name.substr(1)));
+  const std::uint32_t v4 = 0xc6120000u | (number & 0x1ffff);
+  const std::uint8_t bytes[4] = {static_cast<std::uint8_t>(v4 >> 24),
+                                 static_cast<std::uint8_t>(v4 >> 16),
+                                 static_cast<std::uint8_t>(v4 >> 8), static_cast<std::uint8_t>(v4)};
+  char v6[32];
+  std::snprintf(v6, sizeof v6, "2001:db8:5::%x:%x", number >> 16, number & 0xffff);
+  return name.ends_with(".example.test.") && (address == IpAddress::from_v4(bytes).to_string() ||
+                                              IpAddress::parse(address) == IpAddress::parse(v6));
+}
+
 TEST_CASE("D16: what a pod has resolved it can connect to at once, while names expire and policies "
           "change") {
   require_root();
@@ -107,6 +125,51 @@ TEST_CASE("D16: what a pod has resolved it can connect to at once, while names e
   CHECK(looping.wait(std::chrono::seconds(1)) == 0);
   CHECK(said.find("0 of " + times(4000) + " failed") != std::string::npos);
   CHECK(changes > 2);
+}
+
+TEST_CASE("S1, S4: killed at any moment, weir finds what was learned, and nothing else") {
+  require_root();
+  const char* wanted = std::getenv("WEIR_DNS_KILLS");
+  const unsigned kills =
+      wanted != nullptr ? static_cast<unsigned>(std::strtoul(wanted, nullptr, 10)) : 5;
+  Load load("minTtl: 5s, grace: 5s");
+  const std::filesystem::path state = load.lab.folder() / "state";
+  Process looping = Process::start({.argv = Load::command("connect", "4000000", "2000"),
+                                    .net_namespace = load.client.netns().fd(),
+                                    .output = load.lab.folder() / "loop.log"});
+  std::mt19937 random(std::random_device{}());
+  std::size_t loaded = 0, rows = 0, in_maps = 0;
+  for (unsigned i = 0; i < kills; ++i) {
+    INFO("kill " << i);
+    looping.wait(std::chrono::milliseconds(random() % 1500)); // a moment, not an event
+    REQUIRE(looping.running());
+    load.lab.kill_weir();
+
+    const std::string text = read_file(state / "fqdn.json");
+    if (!text.empty()) {
+      const auto entries = dns::parse_state(text);
+      REQUIRE(entries.has_value());
+      ++loaded;
+      for (const dns::LearnedName& entry : *entries) {
+        ++rows;
+        CHECK(is_of_name(entry.name.to_text(), entry.address.to_string()));
+      }
+    }
+    load.lab.start_weir();
+    CHECK_FALSE(std::filesystem::exists(state / "fqdn.json.corrupt"));
+    const auto cache = load.lab.admin_json("/fqdn/cache");
+    for (const auto& row : cache.as_array()) {
+      ++in_maps;
+      CHECK(boost::json::value_to<std::string>(row.at("pod")) == "shop/client");
+      CHECK(is_of_name(boost::json::value_to<std::string>(row.at("name")) + ".",
+                       boost::json::value_to<std::string>(row.at("address"))));
+    }
+  }
+  CHECK(looping.stop() == 0); // nothing failed
+  const std::string said = read_file(load.lab.folder() / "loop.log");
+  WARN(said << loaded << " state files with " << rows << " rows, " << in_maps
+            << " rows after a start");
+  CHECK(loaded > 0);
 }
 
 TEST_CASE("D10: names without end cost a bounded memory, and none of them stays open") {
@@ -141,6 +204,7 @@ TEST_CASE("D10: one pod's flood of questions takes nothing from another pod") {
   INFO(asked.text());
   CHECK(flood.wait(std::chrono::minutes(10)) == 0);
   WARN("quiet: " << quiet.out << "beside a flood: " << asked.out);
+  CHECK(asked.out.starts_with("0 of 2000 failed, 0 again"));
   // Both have the same share of what there is room for, so all of its names are still there.
   unsigned kept = 0;
   const auto cache = load.lab.admin_json("/fqdn/cache");

@@ -217,7 +217,9 @@ TEST_CASE("BIND, Knot and unbound answer a pod through weir as they do without")
   }
 }
 
-TEST_CASE("glibc, musl, Python and curl connect to what they have just resolved, the first time") {
+TEST_CASE("D17: glibc, musl, c-ares, Python and curl connect to what they have just resolved, the "
+          "first time, "
+          "with ndots:5 too") {
   require_root();
   Lab lab;
   // What a search list makes of the name is weir's to answer.
@@ -227,6 +229,7 @@ TEST_CASE("glibc, musl, Python and curl connect to what they have just resolved,
   const std::vector<std::pair<std::string, std::vector<std::string>>> programs = {
       {"musl", {WEIR_RESOLVE_CONNECT_MUSL, kAllowedName, "80"}},
       {"glibc", {WEIR_RESOLVE_CONNECT_GLIBC, kAllowedName, "80"}},
+      {"c-ares", {WEIR_RESOLVE_CONNECT_CARES, kAllowedName, "80"}},
       {"Python",
        {"/usr/bin/python3", "-c",
         "import socket; socket.create_connection(('api.example.test', 80), 3)"}},

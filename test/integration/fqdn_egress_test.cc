@@ -307,6 +307,21 @@ TEST_CASE("weir.io/bind-fqdn: an address is good for the name that opened it and
   CHECK(trace(kAllowedName, kAliasName).exit_code == 1);
 }
 
+TEST_CASE("S4: what is learned while the disk is full is on disk when there is room again") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  lab.policies().publish({{"egress.yaml", kFqdnEgress}});
+  const std::filesystem::path state = lab.folder() / "state/fqdn.json";
+  std::filesystem::create_symlink("/dev/full", state.string() + ".tmp"); // gone with the first try
+  lab.start_weir();
+  CHECK(client.dig({std::string("@") + kDnsV4, "+short", kAllowedName}).exit_code == 0);
+  CHECK(client.curl({"--max-time", "5", std::string("http://") + kAllowedV4 + "/"}).status == 200);
+  CHECK(eventually(
+      [&] { return lab.weir_log().find("No space left on device") != std::string::npos; }));
+  CHECK(eventually([&] { return read_file(state).find(kAllowedName) != std::string::npos; }));
+}
+
 TEST_CASE("D17: with ndots:5 a resolver's search list does not end at a name that is refused") {
   require_root();
   Lab lab;

@@ -1,10 +1,13 @@
 // weir with too little CPU or memory: it serves less, and opens nothing.
+#include "test/integration/endless_server.h"
 #include "test/integration/policies.h"
 #include "test/integration/sentinel.h"
 #include "test/support/lab.h"
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <arpa/inet.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,6 +50,7 @@ public:
   ~Group() { ::rmdir(x_folder.c_str()); }
 
   [[nodiscard]] bool v2() const { return x_v2; }
+  [[nodiscard]] const fs::path& folder() const { return x_folder; }
   void set(const std::string& file, const std::string& value) const {
     std::ofstream stream(x_folder / file);
     stream << value << std::flush;
@@ -186,6 +190,89 @@ TEST_CASE("S7: with a tenth of a CPU weir serves less and lets nothing forbidden
   for (const std::string& line : server.requests_before("/end")) {
     CHECK(line.ends_with("GET /discount 200"));
   }
+  lab.stop_weir();
+}
+
+// Asks for an answer without end and reads none of it.
+std::optional<UniqueFd> ask_and_never_read(const Pod& pod, const std::string& address) {
+  return pod.netns().on_thread([&]() -> std::optional<UniqueFd> {
+    UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const timeval limit{5, 0};
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(80);
+    REQUIRE(::inet_pton(AF_INET, address.c_str(), &to.sin_addr) == 1);
+    const std::string request = "GET /discount HTTP/1.1\r\nHost: endless\r\n\r\n";
+    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0 ||
+        ::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) {
+      return std::nullopt;
+    }
+    return fd;
+  });
+}
+
+std::uint64_t refused_connections(Lab& lab) {
+  const std::string text = lab.admin("/stats")->body;
+  const std::string name = "weir_connections_over_limit_total: ";
+  const auto at = text.find(name);
+  REQUIRE(at != std::string::npos);
+  return std::stoull(text.substr(at + name.size()));
+}
+
+TEST_CASE("S7: near its memory limit weir refuses connections, lives on, and opens nothing") {
+  require_root();
+  rlimit files{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+  files.rlim_cur = files.rlim_max;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
+  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  lab.policies().publish(
+      {{"web.yaml", kHttpIngress},
+       {"egress.yaml",
+        kFqdnEgress + "    - toEndpoints:\n        - matchLabels:\n            app: web\n"}});
+  // Weir learns of a limit when it starts, and kernel memory counts too: so this is set from
+  // within.
+  const Group group("memory");
+  group.set(group.v2() ? "memory.max" : "memory.limit_in_bytes", "100663296");
+  lab.start_in({"sh", "-c",
+                "echo $$ > " + (group.folder() / "cgroup.procs").string() + "; exec \"$@\"", "sh"});
+  lab.start_weir();
+  const EndlessServer server(web.netns(), 80);
+  {
+    const auto sentinels = forbidden(client, stranger, web);
+    std::vector<UniqueFd> readers;
+    // Far more than fit.
+    for (int i = 0; i < 3000 && refused_connections(lab) < 50; ++i) {
+      if (auto reader = ask_and_never_read(client, web.address(Family::kV4))) {
+        readers.push_back(std::move(*reader));
+      }
+    }
+    CHECK(refused_connections(lab) >= 50);
+    CHECK(lab.weir().running());
+    CHECK(lab.await_ready(std::chrono::seconds(10)));
+    WARN(readers.size() << " readers that do not read, of which some were refused");
+    readers.clear();
+    for (const auto& sentinel : sentinels) {
+      sentinel->stop();
+      CHECK(sentinel->attempts() > 0);
+      CHECK(sentinel->passed() == 0);
+    }
+  }
+  // And serves again what it has room for.
+  CHECK(eventually(
+      [&] {
+        auto connection = HttpConnection::open(client.netns(), web.address(Family::kV4), 80);
+        const auto reply = connection
+                               ? connection->request({.target = "/discount", .host = "small"})
+                               : std::optional<HttpReply>{};
+        return reply && reply->body == "ok";
+      },
+      std::chrono::seconds(30)));
+  CHECK(lab.weir().running());
   lab.stop_weir();
 }
 

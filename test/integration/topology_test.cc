@@ -306,6 +306,92 @@ TEST_CASE("N8: HTTP to and from the world is judged on a VLAN") {
   check_both_ways(vlan, client, web);
 }
 
+// Of app=client: POST /upload to the world; of app=plain: whatever to port 80 there.
+const std::string kUploadEgress = R"(apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: judged, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: client}}
+  egress:
+    - toEntities: [world]
+      toPorts:
+        - ports: [{port: "80", protocol: TCP}]
+          rules: {http: [{method: POST, path: /upload}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: plain, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: plain}}
+  egress:
+    - toEntities: [world]
+      toPorts: [{ports: [{port: "80", protocol: TCP}]}]
+)";
+
+// Answers with the number of bytes when it has read all of them: nginx would answer before.
+constexpr const char* kReader = R"(
+import http.server, socket
+class Reader(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        text = str(len(body)).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+Server(("::", 80), Reader).serve_forever()
+)";
+
+// ICMP errors about packets that were too big, as sent by this namespace.
+std::uint64_t too_big_told(const NetNs& where, Family family) {
+  const bool v4 = family == Family::kV4;
+  const std::string field = v4 ? "OutDestUnreachs" : "Icmp6OutPktTooBigs";
+  const std::string awk =
+      v4 ? "/^Icmp:/{if(!n){n=split($0,h)}else{for(i in h)if(h[i]==\"" + field + "\")print $i}}"
+         : "$1==\"" + field + "\"{print $2}";
+  const Outcome counted = where.run({"awk", awk, v4 ? "/proc/net/snmp" : "/proc/net/snmp6"});
+  return std::stoull("0" + counted.out);
+}
+
+TEST_CASE("N4: behind a path for 1400 bytes the errors that say so find the pod and the proxy") {
+  require_root();
+  const Wiring wiring = GENERATE(Wiring::kRouted, Wiring::kBridgeNetfilter);
+  INFO(to_string(wiring));
+  Lab lab;
+  wire(lab, wiring);
+  Pod& judged = lab.add_pod({"shop", "judged", {{"app", "client"}}});
+  Pod& plain = lab.add_pod({"shop", "plain", {{"app", "plain"}}});
+  const NetNs far;
+  connect({lab.world(), "far", {}}, {far, "eth0", {}});
+  lab.world().sysctl("net.ipv4.ip_forward", "1");
+  lab.world().sysctl("net.ipv6.conf.all.forwarding", "1");
+  lab.world().ip({"link set far mtu 1400", "addr add 198.51.100.1/24 dev far",
+                  "addr add 2001:db8:198::1/64 dev far nodad"});
+  // The server takes more by its own word: only the way there does not.
+  far.ip({"addr add 198.51.100.2/24 dev eth0", "addr add 2001:db8:198::2/64 dev eth0 nodad",
+          "route add default via 198.51.100.1", "route add default via 2001:db8:198::1"});
+  Process server = far.start({"python3", "-c", kReader}, lab.folder() / "far.log");
+  REQUIRE(eventually([&] { return get_from(far, "127.0.0.1", "/") != 0; }));
+  const auto body = lab.folder() / "body";
+  write_file(body, std::string(300'000, 'x'));
+  lab.policies().publish({{"upload.yaml", kUploadEgress}});
+  lab.start_weir();
+  for (const Family family : {Family::kV4, Family::kV6}) {
+    const std::string there = family == Family::kV4 ? "198.51.100.2" : "2001:db8:198::2";
+    for (const Pod* pod : {&plain, &judged}) {
+      INFO(pod->full_name() << " to " << there);
+      const std::uint64_t told = too_big_told(lab.world(), family);
+      const CurlResult uploaded = pod->curl({"--max-time", "10", "-H", "Expect:", "--data-binary",
+                                             "@" + body.string(), url(there, "/upload")});
+      INFO(uploaded.text);
+      CHECK(uploaded.body == "300000");
+      CHECK(too_big_told(lab.world(), family) > told);
+    }
+  }
+}
+
 // Pods with app=client may reach port 80 of the node, whatever is said there.
 const std::string kNodeEgress = R"(apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy

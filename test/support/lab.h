@@ -213,6 +213,8 @@ public:
   // From the next start_weir() on it runs as a container would: with these capabilities ("BPF") and
   // no others, no way to new ones, and nothing to write to but the lab's folder.
   void confine(const std::vector<std::string>& capabilities);
+  // From the next start_weir() on it is started by this command, which weir's is appended to.
+  void start_in(std::vector<std::string> command) { x_confinement = std::move(command); }
   // The value of `dns` in weir.yaml, as YAML.
   void set_dns(std::string yaml) { x_dns_options = std::move(yaml); }
   // The value of `acceleration` in weir.yaml, as YAML.

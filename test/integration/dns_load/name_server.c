@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
   }
   const int fd = socket(own->ai_family, SOCK_DGRAM, 0);
   const int room = 8 << 20;
-  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room); // beyond rmem_max
   if (bind(fd, own->ai_addr, own->ai_addrlen) != 0) {
     perror("bind");
     return 1;

@@ -3,12 +3,14 @@
 //   resolve_loop ask     SERVER COUNT NAMES   waits for each answer
 //   resolve_loop flood   SERVER COUNT NAMES   waits for none
 // A question without an answer is asked again, as resolvers do.
-// Prints "FAILURES of COUNT failed, RETRIES again, p99 MICROSECONDS us" of what was waited for.
+// Prints "FAILURES of COUNT failed, RETRIES again, TRIES tries at most, p99 MICROSECONDS us" of
+// what was waited for; SIGTERM ends it sooner, with the count so far.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,9 @@
 #include <unistd.h>
 
 enum { kPatience = 2000, kTries = 3, kA = 1, kAaaa = 28 };
+
+static volatile sig_atomic_t x_stop;
+static void stop(int signal) { x_stop = signal; }
 
 static uint64_t now_us(void) {
   struct timespec now;
@@ -41,7 +46,11 @@ static size_t question(uint8_t* message, uint16_t id, unsigned number, int type)
 
 static int wait_for(int fd, short events) {
   struct pollfd waiting = {.fd = fd, .events = events};
-  return poll(&waiting, 1, kPatience) == 1 ? 0 : -1;
+  int ready = 0;
+  do {
+    ready = poll(&waiting, 1, kPatience);
+  } while (ready < 0 && errno == EINTR);
+  return ready == 1 ? 0 : -1;
 }
 
 // 0: connected within the time.
@@ -78,11 +87,14 @@ int main(int argc, char** argv) {
     return 2;
   }
   const int connects = strcmp(argv[1], "connect") == 0, floods = strcmp(argv[1], "flood") == 0;
-  const unsigned count = (unsigned)atol(argv[3]), names = (unsigned)atol(argv[4]);
-  uint32_t* times = calloc(count, sizeof *times);
-  unsigned failures = 0, retries = 0;
+  const unsigned wanted = (unsigned)atol(argv[3]), names = (unsigned)atol(argv[4]);
+  uint32_t* times = calloc(wanted, sizeof *times);
+  unsigned failures = 0, retries = 0, most_tries = 0, count = 0;
+  const struct sigaction on_stop = {.sa_handler = stop, .sa_flags = SA_RESTART};
+  sigaction(SIGTERM, &on_stop, NULL);
   int fd = -1;
-  for (unsigned i = 0; i < count; ++i) {
+  for (unsigned i = 0; i < wanted && !x_stop; ++i) {
+    ++count;
     if (!floods || fd < 0) { // a resolver takes another port for each question
       close(fd);
       fd = socket(server->ai_family, SOCK_DGRAM, 0);
@@ -103,6 +115,7 @@ int main(int argc, char** argv) {
     ssize_t got = -1;
     for (int try = 0; got < 0 && try < kTries; ++try) {
       retries += try > 0;
+      most_tries = (unsigned)try + 1 > most_tries ? (unsigned)try + 1 : most_tries;
       if (send(fd, message, size, 0) == (ssize_t)size && wait_for(fd, POLLIN) == 0) {
         got = recv(fd, message, sizeof message, 0);
       }
@@ -119,7 +132,7 @@ int main(int argc, char** argv) {
     }
   }
   qsort(times, count, sizeof *times, by_size);
-  printf("%u of %u failed, %u again, p99 %u us\n", failures, count, retries,
-         times[count - count / 100 - 1]);
+  printf("%u of %u failed, %u again, %u tries at most, p99 %u us\n", failures, count, retries,
+         most_tries, count > 0 ? times[count - count / 100 - 1] : 0);
   return failures != 0;
 }

@@ -4,7 +4,10 @@
 #include "test/unit/dns/wire.h"
 
 #include <atomic>
+#include <cmath>
+#include <fstream>
 #include <map>
+#include <numeric>
 #include <set>
 #include <string>
 
@@ -208,6 +211,54 @@ TEST_CASE("D15: a query repeated while its answer is awaited is asked once") {
   // Once answered it is a new query.
   f.ask(query);
   CHECK(dns::parse_query(f.upstream.receive().first).query->question.name == name("a.com"));
+}
+
+namespace {
+
+// How far the counts are from even, in standard deviations of chi-square.
+double unevenness(const std::vector<unsigned>& counts) {
+  const double all = std::accumulate(counts.begin(), counts.end(), 0.0);
+  const double expected = all / static_cast<double>(counts.size());
+  double chi_square = 0;
+  for (const unsigned count : counts) {
+    chi_square += (count - expected) * (count - expected) / expected;
+  }
+  const double freedom = static_cast<double>(counts.size()) - 1;
+  return (chi_square - freedom) / std::sqrt(2 * freedom);
+}
+
+} // namespace
+
+TEST_CASE("D15: ids and source ports are spread evenly (chi-square)") {
+  constexpr double kFar = 10; // an even spread comes so far once in more runs than there will be
+  DnsIds ids;
+  std::vector<unsigned> high(256), low(256);
+  for (int i = 0; i < 1 << 16; ++i) {
+    const std::uint16_t id = ids.next();
+    ++high[id >> 8];
+    ++low[id & 0xff];
+  }
+  CHECK(unevenness(high) < kFar);
+  CHECK(unevenness(low) < kFar);
+
+  UdpFixture f(patient());
+  std::vector<std::uint16_t> ports;
+  for (int i = 0; i < 600; ++i) {
+    f.ask(Wire::query(7, "a.com", kA));
+    const auto [seen, weir] = f.upstream.receive();
+    f.upstream.send_to(weir, Wire::response(dns::message_id(seen), "a.com", kA));
+    f.answer();
+    ports.push_back(weir.port);
+  }
+  std::ifstream range("/proc/sys/net/ipv4/ip_local_port_range");
+  unsigned first = 0, last = 0;
+  REQUIRE(range >> first >> last);
+  std::vector<unsigned> parts(8);
+  for (const unsigned port : ports) {
+    REQUIRE((port >= first && port <= last));
+    ++parts[(port - first) * parts.size() / (last - first + 1)];
+  }
+  CHECK(unevenness(parts) < kFar);
 }
 
 TEST_CASE("D15: ids and source ports do not repeat or follow each other") {

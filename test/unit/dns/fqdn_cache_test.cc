@@ -586,6 +586,28 @@ TEST_CASE("S4: a state file cut short or changed at any byte is set aside, and n
   }
 }
 
+TEST_CASE(
+    "S4: on a full disk the state file that is there stays whole, and is replaced afterwards") {
+  const StateFolder folder;
+  Fixture f;
+  REQUIRE(f.cache.learn(f.policy, 7, name("a.com"), 300, ips({"192.0.2.1"})).has_value());
+  REQUIRE(f.cache.save(folder.file()).has_value());
+  REQUIRE(f.cache.learn(f.policy, 7, name("a.com"), 300, ips({"192.0.2.2"})).has_value());
+  std::filesystem::create_symlink("/dev/full", folder.file() + ".tmp");
+  const Result<void> saved = f.cache.save(folder.file());
+  REQUIRE_FALSE(saved.has_value());
+  CHECK(saved.error().code == std::errc::no_space_on_device);
+  const auto stored = [&] {
+    Fixture after;
+    CHECK(after.cache.load(folder.file()).has_value());
+    return after.cache.entries().size();
+  };
+  CHECK(stored() == 1);
+  CHECK(f.cache.groups_of(7, ips({"192.0.2.2"})[0]) == 1); // goes on without
+  REQUIRE(f.cache.save(folder.file()).has_value());
+  CHECK(stored() == 2);
+}
+
 TEST_CASE("A state file of another version is set aside") {
   CHECK_FALSE(
       parse_state(R"({"version":2,"checksum":"cbf29ce484222325","entries":[]})").has_value());
