@@ -150,6 +150,16 @@ struct {
 	__type(value, __u64);
 } weir_listeners SEC(".maps");
 
+/* Writer: redirect, for a SYN that meets a socket in TIME_WAIT. Reader: weir_reopen, for the very
+ * same packet a moment later. Key: its addresses and ports as they are on the wire; value: the
+ * listener's place in weir_listeners. LRU: what was read is of no use any more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct weir_tuple);
+	__type(value, __u32);
+} weir_reopened SEC(".maps");
+
 /* Writer: programs. Reader: user. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

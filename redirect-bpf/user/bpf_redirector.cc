@@ -80,6 +80,11 @@ Result<std::unique_ptr<BpfRedirector>> BpfRedirector::open(Options options) {
   if (auto adopted = redirector->adopt(); !adopted) {
     return adopted.error();
   }
+  auto reopen = attach_lookup(redirector->x_object.programs().reopen);
+  if (!reopen) {
+    return reopen.error();
+  }
+  redirector->x_reopen = std::move(*reopen);
   return redirector;
 }
 

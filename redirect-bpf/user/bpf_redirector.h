@@ -133,6 +133,7 @@ private:
   Interfaces x_interfaces;
   Attachments x_attachments;
   IdentitySync x_identities;
+  UniqueFd x_reopen;
   ServiceSync x_services;
   std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_events;
   std::vector<weir_event> x_taken_events;
