@@ -51,6 +51,10 @@ std::uint64_t name_groups(const Question& question, std::optional<std::string_vi
 std::optional<L7Decision> judge(const FlowDecision& decision, const Question& question) {
   switch (decision.protocol) {
   case L7Protocol::kHttp:
+    if (const std::uint64_t groups = name_groups(question, question.server_name);
+        question.server_name && passes_unread(decision, question.server_name, groups)) {
+      return judge_sni(unread_tls(decision), question.server_name, groups);
+    }
     if (question.request) {
       return judge_http(decision, *question.request, name_groups(question, question.request->host));
     }

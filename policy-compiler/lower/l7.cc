@@ -37,26 +37,19 @@ HeaderMatcher lower_secret_header(const HeaderRule& header, const RuleRef& rule,
   return {header.name, found->second, false, true};
 }
 
-HeaderAction lower_action(const HeaderRule& header, const RuleRef& rule, const Secrets& secrets) {
-  using Kind = HeaderAction::Kind;
-  HeaderAction out;
-  switch (header.mismatch) {
+HeaderAction::Kind action_of(HeaderRule::Mismatch mismatch) {
+  switch (mismatch) {
   case HeaderRule::Mismatch::kAdd:
-    out.kind = Kind::kAdd;
-    break;
+    return HeaderAction::Kind::kAdd;
   case HeaderRule::Mismatch::kDelete:
-    out.kind = Kind::kDelete;
-    break;
+    return HeaderAction::Kind::kDelete;
   case HeaderRule::Mismatch::kReplace:
-    out.kind = Kind::kReplace;
-    break;
+    return HeaderAction::Kind::kReplace;
   case HeaderRule::Mismatch::kReject:
   case HeaderRule::Mismatch::kLog:
     break;
   }
-  out.wanted = header.secret ? lower_secret_header(header, rule, secrets)
-                             : HeaderMatcher{header.name, header.value, false, false};
-  return out;
+  return HeaderAction::Kind::kLog;
 }
 
 HttpMatcher lower_http(const HttpRule& rule, Action action, const RuleRef& ref,
@@ -66,17 +59,16 @@ HttpMatcher lower_http(const HttpRule& rule, Action action, const RuleRef& ref,
   out.path = lower_field(rule.path, action);
   out.host = lower_field(rule.host, action);
   for (const HeaderRule& header : rule.headers) {
-    if (header.mismatch != HeaderRule::Mismatch::kReject) {
-      out.actions.list.push_back(lower_action(header, ref, secrets)); // decides nothing
-      continue;
-    }
-    if (!header.secret) {
-      out.headers.push_back({header.name, header.value, false, false});
-      continue;
-    }
-    HeaderMatcher matcher = lower_secret_header(header, ref, secrets);
-    if (!matcher.never || action != Action::kDeny) {
-      out.headers.push_back(std::move(matcher));
+    HeaderMatcher wanted = header.secret ? lower_secret_header(header, ref, secrets)
+                                         : HeaderMatcher{header.name, header.value, false, false};
+    if (wanted.never) { // whatever was to be done at a mismatch, it cannot be
+      if (action != Action::kDeny) {
+        out.headers.push_back(std::move(wanted));
+      }
+    } else if (header.mismatch == HeaderRule::Mismatch::kReject) {
+      out.headers.push_back(std::move(wanted));
+    } else { // decides nothing
+      out.actions.list.push_back({action_of(header.mismatch), std::move(wanted)});
     }
   }
   return out;

@@ -227,11 +227,14 @@ FlowDecision LoweredEndpoint::decide_by_all(const Flow& flow,
   // The DNS proxy knows nothing but the rules of its own port.
   out.any = matches.lets_all_pass ||
             (out.protocol == L7Protocol::kDns ? matches.exact_plain : matches.plain != nullptr);
-  bool unjudged_denial = false;
+  bool unjudged_denial = false, looks_inside_tls = false;
   for (const Filter* filter : matches.l7) {
     if (filter->effect == Effect::kAllowL7) {
       if (filter->l7->protocol == out.protocol) {
         out.alternatives.push_back(filter->l7.get());
+        looks_inside_tls = looks_inside_tls || filter->l7->terminating;
+      } else if (filter->l7->protocol == L7Protocol::kTls) {
+        out.unread.push_back(filter->l7.get());
       }
     } else if (filter->l7->protocol == out.protocol) {
       out.denials.push_back(filter->l7.get());
@@ -243,6 +246,10 @@ FlowDecision LoweredEndpoint::decide_by_all(const Flow& flow,
   if (unjudged_denial) { // a denial that this proxy cannot judge refuses everything
     out.any = false;
     out.alternatives.clear();
+  }
+  // Where nothing reads the hello no name is known, and what is not read no denial can judge.
+  if (!looks_inside_tls || unjudged_denial || !out.denials.empty()) {
+    out.unread.clear();
   }
   return out;
 }
@@ -313,9 +320,32 @@ L7Decision judge_sni_by(const FlowDecision& flow, std::optional<std::string_view
 
 } // namespace
 
+bool passes_unread(const FlowDecision& flow, std::optional<std::string_view> name,
+                   std::uint64_t name_groups) {
+  const auto names = [&](const L7Rules* rules) {
+    return rules->holds_name(name_groups) && rules->names_server(name);
+  };
+  return std::any_of(flow.unread.begin(), flow.unread.end(), names) &&
+         std::none_of(flow.alternatives.begin(), flow.alternatives.end(),
+                      [&](const L7Rules* rules) { return rules->terminating && names(rules); });
+}
+
+FlowDecision unread_tls(const FlowDecision& flow) {
+  FlowDecision out = flow;
+  out.protocol = L7Protocol::kTls;
+  out.any = false;
+  out.alternatives = std::move(out.unread);
+  out.unread.clear();
+  if (flow.unaudited != nullptr && flow.unaudited->protocol == L7Protocol::kHttp) {
+    out.unaudited = std::make_shared<const FlowDecision>(unread_tls(*flow.unaudited));
+  }
+  return out;
+}
+
 bool binds_names(const FlowDecision& flow) {
-  return std::any_of(flow.alternatives.begin(), flow.alternatives.end(),
-                     [](const L7Rules* rules) { return rules->bound_to != 0; });
+  const auto binds = [](const L7Rules* rules) { return rules->bound_to != 0; };
+  return std::any_of(flow.alternatives.begin(), flow.alternatives.end(), binds) ||
+         std::any_of(flow.unread.begin(), flow.unread.end(), binds);
 }
 
 L7Decision judge_http(const FlowDecision& flow, const HttpRequest& request,

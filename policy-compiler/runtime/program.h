@@ -80,6 +80,8 @@ struct FlowDecision {
   bool any = false;
   std::vector<const L7Rules*> alternatives;
   std::vector<const L7Rules*> denials; // extension: L7 deny rules; one that matches refuses
+  // kHttp with rules that look inside TLS: rules that let TLS pass unread, by its server name.
+  std::vector<const L7Rules*> unread;
 
   // Where some policy is only audited (annotation weir.io/enforcement). Its refusal at L3/L4, which
   // the policies that are enforced do not share: the verdict is theirs.
@@ -141,6 +143,14 @@ public:
 // judge_http().
 [[nodiscard]] L7Decision judge_sni(const FlowDecision& flow, std::optional<std::string_view> name,
                                    std::uint64_t name_groups = 0);
+
+// L7Protocol::kHttp: what begins as TLS and names this server is to be passed on unread. A rule
+// that names the server and looks inside goes before one that does not look, and that before one
+// that looks inside whatever the name. name_groups: as for judge_sni().
+[[nodiscard]] bool passes_unread(const FlowDecision& flow, std::optional<std::string_view> name,
+                                 std::uint64_t name_groups = 0);
+// The decision for such a connection, of L7Protocol::kTls: its name alone is judged.
+[[nodiscard]] FlowDecision unread_tls(const FlowDecision& flow);
 
 class Program {
 public:

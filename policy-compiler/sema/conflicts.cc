@@ -25,7 +25,16 @@ const char* name_of(L7Kind kind) {
 
 struct Claim {
   L7Kind kind;
+  bool looks_inside_tls; // kHttp with terminatingTLS
   const SpecInUse* owner;
+
+  // Where the hello is read, names can be asked for beside requests.
+  [[nodiscard]] bool goes_with(const Claim& other) const {
+    const bool names_and_requests = (kind == L7Kind::kTls && other.kind == L7Kind::kHttp) ||
+                                    (kind == L7Kind::kHttp && other.kind == L7Kind::kTls);
+    return kind == other.kind ||
+           (names_and_requests && (looks_inside_tls || other.looks_inside_tls));
+  }
 };
 // Direction, port and peer → who speaks what there.
 using Claims = std::unordered_map<std::string, Claim>;
@@ -67,31 +76,31 @@ void withdraw_conflicts(std::vector<SpecInUse>& specs, const std::set<std::uint3
     std::string message;
     for (std::size_t i = begin; i < end; ++i) {
       const ResolvedSpec& spec = specs[i].spec;
-      for_each_judged_port(
-          *spec.rules, [&](const ResolvedRule& rule, const std::string& ports, L7Kind kind) {
-            if (!kinds.contains(ports)) {
-              return;
+      for_each_judged_port(*spec.rules, [&](const ResolvedRule& rule, const std::string& ports,
+                                            const PortRule& port_rule) {
+        if (!kinds.contains(ports)) {
+          return;
+        }
+        for_each_peer(rule, ports, [&](const std::string& key) {
+          for (const std::uint32_t place : subjects) {
+            if (!spec.subjects->test(place)) {
+              continue;
             }
-            for_each_peer(rule, ports, [&](const std::string& key) {
-              for (const std::uint32_t place : subjects) {
-                if (!spec.subjects->test(place)) {
-                  continue;
-                }
-                const auto before = claims[place].find(key);
-                const Claim own{kind, &specs[i]};
-                const Claim claim = before != claims[place].end()
-                                        ? before->second
-                                        : added[place].try_emplace(key, own).first->second;
-                if (claim.kind != kind && other == nullptr) {
-                  other = claim.owner;
-                  message = std::string("`") + name_of(kind) + "` and `" + name_of(claim.kind) +
-                            "` for the same peer and port: " + specs[i].policy().policy_namespace +
-                            '/' + specs[i].policy().name + " against " +
-                            other->policy().policy_namespace + '/' + other->policy().name;
-                }
-              }
-            });
-          });
+            const auto before = claims[place].find(key);
+            const Claim own{port_rule.l7, port_rule.terminating.has_value(), &specs[i]};
+            const Claim claim = before != claims[place].end()
+                                    ? before->second
+                                    : added[place].try_emplace(key, own).first->second;
+            if (!own.goes_with(claim) && other == nullptr) {
+              other = claim.owner;
+              message = std::string("`") + name_of(own.kind) + "` and `" + name_of(claim.kind) +
+                        "` for the same peer and port: " + specs[i].policy().policy_namespace +
+                        '/' + specs[i].policy().name + " against " +
+                        other->policy().policy_namespace + '/' + other->policy().name;
+            }
+          }
+        });
+      });
     }
     if (other != nullptr) {
       for (std::size_t i = begin; i < end; ++i) {

@@ -24,7 +24,7 @@ struct SpecInUse {
 void withdraw_conflicts(std::vector<SpecInUse>& specs, const std::set<std::uint32_t>& subjects,
                         Diagnostics& diagnostics);
 
-// Each L7 allow of a spec: its rule, port text with direction, and kind.
+// Each L7 allow of a spec: its rule, port text with direction, and what it asks there.
 template <typename Visit>
 void for_each_judged_port(const SpecRules& spec, Visit&& visit) {
   for (const ResolvedRule& resolved : spec.rules) {
@@ -38,8 +38,7 @@ void for_each_judged_port(const SpecRules& spec, Visit&& visit) {
       }
       for (const PortMatch& match : ports.ports) {
         for_each_protocol(match, [&](std::uint8_t protocol) {
-          visit(resolved, std::to_string(rule.direction) + ' ' + port_text(match, protocol),
-                ports.l7);
+          visit(resolved, std::to_string(rule.direction) + ' ' + port_text(match, protocol), ports);
         });
       }
     }

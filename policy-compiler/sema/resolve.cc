@@ -75,8 +75,8 @@ bool any_peers(const Policy& policy, Asks&& asks) {
 
 std::vector<std::pair<std::string, L7Kind>> judged_ports(const SpecRules& rules) {
   std::vector<std::pair<std::string, L7Kind>> out;
-  for_each_judged_port(rules, [&](const ResolvedRule&, std::string port, L7Kind kind) {
-    out.emplace_back(std::move(port), kind);
+  for_each_judged_port(rules, [&](const ResolvedRule&, std::string port, const PortRule& ports) {
+    out.emplace_back(std::move(port), ports.l7);
   });
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());

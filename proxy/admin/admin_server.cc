@@ -69,7 +69,8 @@ unsigned status_of(const beast::error_code& failed) {
 } // namespace
 
 AdminServer::AdminServer(const config::Config& config, Source& source)
-    : x_config(config), x_routes{x_config, source, std::chrono::system_clock::now()} {}
+    : x_config(config), x_routes{x_config, source, std::chrono::system_clock::now()},
+      x_followers(x_context, source.flows()) {}
 
 Result<std::unique_ptr<AdminServer>> AdminServer::start(const config::Config& config,
                                                         Source& source) {
@@ -180,15 +181,21 @@ asio::awaitable<void> AdminServer::serve(Listener& listener, tcp::socket socket)
       }
       keep_alive = false;
       response =
-          make_response({status, "text/plain; charset=utf-8", "", "bad request\n"}, 11, false);
+          make_response({status, "text/plain; charset=utf-8", "", "bad request\n", {}}, 11, false);
     } else {
       const auto& request = parser.get();
       keep_alive = request.keep_alive();
-      response =
-          make_response(answer(x_routes, listener.face,
-                               {request.method(), request.target(), request[http::field::host],
-                                request.find(http::field::origin) != request.end()}),
-                        request.version(), keep_alive);
+      Reply reply = answer(x_routes, listener.face,
+                           {request.method(), request.target(), request[http::field::host],
+                            request.find(http::field::origin) != request.end()});
+      if (reply.follow && request.method() == http::verb::get) {
+        if (!x_followers.full()) {
+          co_await x_followers.serve(stream, request.version(), std::move(*reply.follow));
+          break;
+        }
+        reply = {503, "text/plain; charset=utf-8", "", "too many follow already\n", {}};
+      }
+      response = make_response(std::move(reply), request.version(), keep_alive);
       if (request.method() == http::verb::head) {
         response.body().clear(); // Content-Length stays
       }

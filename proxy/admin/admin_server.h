@@ -3,6 +3,7 @@
 // health. Whoever opens too many connections, sends too much or waits too long is disconnected.
 #pragma once
 
+#include "proxy/admin/follower.h"
 #include "proxy/admin/model.h"
 #include "proxy/admin/routes.h"
 #include "proxy/config/config.h"
@@ -49,6 +50,7 @@ private:
   const config::Config x_config;
   RouteContext x_routes;
   boost::asio::io_context x_context{1};
+  FlowFollowers x_followers;
   runtime::Gate x_gate{x_context};
   Listener x_admin{x_context, Face::kAdmin};
   Listener x_metrics{x_context, Face::kMetrics};

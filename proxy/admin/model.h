@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy-compiler/compile.h"
+#include "proxy/admin/flow_log.h"
 #include "proxy/admin/trace.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/metrics.h"
@@ -96,6 +97,8 @@ public:
   [[nodiscard]] virtual std::vector<redirect::MapUse> bpf_map_use() = 0;
 
   [[nodiscard]] virtual redirect::AccelerationState acceleration() = 0;
+
+  [[nodiscard]] virtual FlowLog& flows() = 0;
 
   // What is in force says so; nothing is changed.
   [[nodiscard]] virtual Result<boost::json::object> trace(const TraceQuestion& question) const = 0;

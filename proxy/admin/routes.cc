@@ -155,6 +155,54 @@ Reply trace_flow(const RouteContext& context, const Parameters& parameters) {
   return answer ? json(*answer) : text(answer.error().text() + "\n", 400);
 }
 
+template <typename Number>
+bool read_number(std::string_view text, Number& number) {
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return failed == std::errc{} && end == text.data() + text.size();
+}
+
+Reply flows(const RouteContext& context, const Parameters& parameters) {
+  std::optional<std::size_t> last;
+  FlowQuery query;
+  bool follow = false;
+  for (const Parameter& one : parameters) {
+    const auto value = unescaped(one.value);
+    if (!value) {
+      return text("?" + std::string(one.name) + "= has a broken escape\n", 400);
+    }
+    if (one.name == "last" && !read_number(*value, last.emplace())) {
+      return text("?last= must be a number\n", 400);
+    }
+    if (one.name == "pod") {
+      query.filter.pod = *value;
+      if (value->find('/') == std::string::npos) {
+        return text("?pod= must be NAMESPACE/NAME\n", 400);
+      }
+    }
+    if (one.name == "verdict") {
+      query.filter.verdict = parse_flow_verdict(*value);
+      if (!query.filter.verdict) {
+        return text("?verdict= must be FORWARDED, REDIRECTED, DROPPED or AUDIT\n", 400);
+      }
+    }
+    if (one.name == "follow") {
+      follow = *value == "true";
+      if (!follow && *value != "false") {
+        return text("?follow= must be true or false\n", 400);
+      }
+    }
+  }
+  if (!follow) {
+    return json(flows_json(
+        context.source.flows().last(last.value_or(FlowLog::kCapacity), query.filter).rows));
+  }
+  query.last = last.value_or(0);
+  Reply reply;
+  reply.content_type = kJsonLinesType;
+  reply.follow = std::move(query);
+  return reply;
+}
+
 Reply help(const RouteContext& context, const Parameters& parameters);
 
 using Handler = Reply (*)(const RouteContext&, const Parameters&);
@@ -177,6 +225,8 @@ constexpr auto kTraceAskedWith = [] {
   return names;
 }();
 
+constexpr std::string_view kFlowsAskedWith[] = {"last", "pod", "verdict", "follow"};
+
 constexpr Route kRoutes[] = {
     {"/", "this list", false, help},
     {"/acceleration", "joined sockets: whether, why not, how much; POST ?enabled=true sets it",
@@ -184,6 +234,13 @@ constexpr Route kRoutes[] = {
     {"/config_dump", "the configuration in force", false, config_dump},
     {"/drain_listeners", "accept no more, let what runs end", false, nullptr, wish<&Source::drain>},
     {"/endpoints", "pods, their identities and policies", false, listing<endpoints_json>},
+    {"/flows",
+     "what became of new flows and dropped packets: ?last=&pod=&verdict=&follow=",
+     false,
+     flows,
+     nullptr,
+     {},
+     kFlowsAskedWith},
     {"/fqdn/cache", "addresses learned from DNS", false, fqdn<false>},
     {"/fqdn/expired", "addresses whose time is over, as far as remembered", false, fqdn<true>},
     {"/healthz", "ok while the process lives", true, alive},

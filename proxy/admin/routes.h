@@ -2,12 +2,14 @@
 // a reply goes out. Admin thread.
 #pragma once
 
+#include "proxy/admin/follower.h"
 #include "proxy/admin/model.h"
 #include "proxy/config/config.h"
 
 #include <boost/beast/http/verb.hpp>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,6 +33,7 @@ struct Reply {
   std::string_view content_type = "text/plain; charset=utf-8";
   std::string_view allow; // methods, with 405
   std::string body;
+  std::optional<FlowQuery> follow; // in place of the body: flows, as they come
 };
 
 struct RouteContext {

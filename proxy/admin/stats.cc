@@ -2,6 +2,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/version.h"
+#include "redirect-bpf/user/names.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -57,33 +58,6 @@ constexpr std::array<std::string_view, 16> kRcodes = {
 constexpr std::array<std::string_view, kHttp2Floods> kHttp2FloodNames = {
     "reset",    "continuation", "header_block",  "settings",      "ping",
     "priority", "empty_data",   "window_update", "unknown_frame", "outbound_queue"};
-
-struct CodeName {
-  unsigned code;
-  std::string_view name;
-};
-constexpr CodeName kDropReasons[] = {
-    {WEIR_DROP_POLICY, "policy"},
-    {WEIR_DROP_POLICY_DENY, "policy_deny"},
-    {WEIR_DROP_FQDN_EXPIRED, "fqdn_expired"},
-    {WEIR_DROP_NO_POLICY, "no_policy"},
-    {WEIR_DROP_NO_PROXY, "no_proxy"},
-    {WEIR_DROP_SPOOFED, "spoofed"},
-    {WEIR_DROP_FRAGMENT, "fragment"},
-    {WEIR_DROP_MALFORMED, "malformed"},
-    {WEIR_DROP_EXTENSION, "extension"},
-    {WEIR_DROP_MISSED_REDIRECT, "missed_redirect"},
-    {WEIR_DROP_UNROUTED_MARK, "unrouted_mark"},
-    {WEIR_DROP_CT_FULL, "ct_full"},
-    {WEIR_DROP_TO_LOOPBACK, "to_loopback"},
-    {WEIR_DROP_NO_BACKEND, "no_backend"},
-    {WEIR_DROP_PORT_IN_USE, "port_in_use"},
-};
-constexpr CodeName kPacketVerdicts[] = {
-    {WEIR_COUNT_UNTOUCHED, "untouched"},   {WEIR_COUNT_ALLOWED, "allowed"},
-    {WEIR_COUNT_REDIRECTED, "redirected"}, {WEIR_COUNT_RETURNED, "returned"},
-    {WEIR_COUNT_FROM_PROXY, "from_proxy"},
-};
 
 std::uint64_t total(const StatsInput& in, Counter WorkerMetrics::* counter) {
   std::uint64_t sum = 0;
@@ -290,7 +264,7 @@ void drops(const StatsInput& in, Samples& out) {
   if (!in.bpf) {
     return;
   }
-  for (const auto& [reason, name] : kDropReasons) {
+  for (const auto& [reason, name] : redirect::drop_names()) {
     out.add(in.bpf->drops[weir_drop_index(reason, WEIR_INGRESS)],
             {{"reason", std::string(name)}, {"direction", "ingress"}});
     out.add(in.bpf->drops[weir_drop_index(reason, WEIR_EGRESS)],
@@ -302,16 +276,18 @@ void packets(const StatsInput& in, Samples& out) {
   if (!in.bpf) {
     return;
   }
-  for (const auto& [verdict, name] : kPacketVerdicts) {
+  for (const auto& [verdict, name] : redirect::packet_verdict_names()) {
     out.add(in.bpf->packets[verdict], {{"verdict", std::string(name)}});
   }
 }
 
 void events_lost(const StatsInput& in, Samples& out) {
-  out.add(total(in, &WorkerMetrics::access_log_lost), {{"source", "access_log"}});
+  out.add(total(in, &WorkerMetrics::access_log_lost) + in.flows_unlogged,
+          {{"source", "access_log"}});
   if (in.bpf) {
     out.add(in.bpf->packets[WEIR_COUNT_EVENTS_LOST], {{"source", "bpf"}});
   }
+  out.add(in.flows_missed, {{"source", "followers"}});
 }
 
 void map_entries(const StatsInput& in, Samples& out) {
@@ -439,7 +415,7 @@ constexpr Metric kMetrics[] = {
      "HTTP/1 requests and tunnels under way ended by a change of policy.",
      plain<&WorkerMetrics::http_policy_resets>},
     {"weir_connections_over_limit_total", kCounter,
-     "Connections refused because their client has too many.",
+     "Connections refused because their client has too many, or memory is short.",
      plain<&WorkerMetrics::connections_over_limit>},
     {"weir_http_parse_errors_total", kCounter, "Requests refused because of their form.",
      plain<&WorkerMetrics::http_parse_errors>},
@@ -562,6 +538,8 @@ StatsInput take_stats(Source& source, std::chrono::system_clock::time_point star
   input.bpf = source.bpf_counters();
   input.maps = source.bpf_map_use();
   input.acceleration = source.acceleration();
+  input.flows_missed = source.flows().missed();
+  input.flows_unlogged = source.flows().unlogged();
   input.started_at = started_at;
   if (!input.bpf) {
     log::debug("stats: {}", input.bpf.error().text());

@@ -21,6 +21,8 @@ struct StatsInput {
   Result<redirect::Counters> bpf = redirect::Counters{};
   std::vector<redirect::MapUse> maps;
   redirect::AccelerationState acceleration;
+  std::uint64_t flows_missed = 0;   // by readers of /flows that were too slow
+  std::uint64_t flows_unlogged = 0; // for which the access log had no room
   std::chrono::system_clock::time_point started_at;
 };
 

@@ -136,6 +136,52 @@ json::value fqdn_json(const std::vector<FqdnRow>& fqdn, bool expired) {
   return rows;
 }
 
+namespace {
+
+json::object flow_end_json(const FlowRow::End& end) {
+  json::object object;
+  if (!end.pod.empty()) {
+    object["namespace"] = end.pod_namespace;
+    object["pod"] = end.pod;
+  }
+  object["ip"] = end.ip.to_string();
+  if (end.port != 0) {
+    object["port"] = end.port;
+  }
+  if (end.identity != 0) {
+    object["identity"] = end.identity;
+  }
+  if (!end.entity.empty()) {
+    object["entity"] = end.entity;
+  }
+  return object;
+}
+
+} // namespace
+
+json::value flow_json(const FlowRow& row) {
+  json::object object = {
+      {"time", rfc3339(row.time)},           {"verdict", flow_verdict_text(row.verdict)},
+      {"direction", row.direction},          {"protocol", row.protocol},
+      {"source", flow_end_json(row.source)}, {"destination", flow_end_json(row.destination)}};
+  for (const auto& [key, text] :
+       {std::pair("reason", &row.reason), std::pair("policy", &row.policy),
+        std::pair("rule", &row.rule), std::pair("nearest", &row.nearest)}) {
+    if (!text->empty()) {
+      object[key] = *text;
+    }
+  }
+  return object;
+}
+
+json::value flows_json(const FlowLog::Rows& flows) {
+  json::array rows;
+  for (const auto& row : flows) {
+    rows.push_back(flow_json(*row));
+  }
+  return rows;
+}
+
 json::value acceleration_json(const redirect::AccelerationState& state) {
   json::object by_tcp;
   for (const auto& [code, name] : kUnjoinedReasons) {

@@ -17,6 +17,9 @@ namespace weir::admin {
 // The identities of known pods, each once.
 [[nodiscard]] boost::json::value identities_json(const View& view);
 [[nodiscard]] boost::json::value fqdn_json(const std::vector<FqdnRow>& rows, bool expired);
+// What has no value is left out.
+[[nodiscard]] boost::json::value flow_json(const FlowRow& row);
+[[nodiscard]] boost::json::value flows_json(const FlowLog::Rows& rows);
 [[nodiscard]] boost::json::value acceleration_json(const redirect::AccelerationState& state);
 // The configuration in force, defaults filled in. It has no secrets to leave out.
 [[nodiscard]] boost::json::value config_json(const config::Config& config, const View& view);

@@ -23,9 +23,11 @@ struct RollCall {
 
 AdminSource::AdminSource(boost::asio::io_context& control, const Controller& controller,
                          const dns::FqdnCache& fqdn_cache, redirect::Redirector& redirector,
-                         std::vector<runtime::Worker*> workers, Wishes wishes)
+                         admin::FlowLog& flows, std::vector<runtime::Worker*> workers,
+                         Wishes wishes)
     : x_control(control), x_controller(controller), x_fqdn_cache(fqdn_cache),
-      x_redirector(redirector), x_workers(std::move(workers)), x_wishes(std::move(wishes)) {}
+      x_redirector(redirector), x_flows(flows), x_workers(std::move(workers)),
+      x_wishes(std::move(wishes)) {}
 
 std::shared_ptr<const admin::View> AdminSource::view() const { return x_controller.view(); }
 

@@ -21,7 +21,7 @@ public:
   // All references outlive it.
   AdminSource(boost::asio::io_context& control, const Controller& controller,
               const dns::FqdnCache& fqdn_cache, redirect::Redirector& redirector,
-              std::vector<runtime::Worker*> workers, Wishes wishes);
+              admin::FlowLog& flows, std::vector<runtime::Worker*> workers, Wishes wishes);
 
   [[nodiscard]] std::shared_ptr<const admin::View> view() const override;
   [[nodiscard]] std::vector<admin::FqdnRow> fqdn() const override;
@@ -34,6 +34,7 @@ public:
   [[nodiscard]] Result<boost::json::object>
   trace(const admin::TraceQuestion& question) const override;
   [[nodiscard]] redirect::AccelerationState acceleration() override;
+  [[nodiscard]] admin::FlowLog& flows() override { return x_flows; }
   void reload() override;
   void accelerate(bool on) override;
   void drain() override;
@@ -44,6 +45,7 @@ private:
   const Controller& x_controller;
   const dns::FqdnCache& x_fqdn_cache;
   redirect::Redirector& x_redirector;
+  admin::FlowLog& x_flows;
   std::vector<runtime::Worker*> x_workers;
   Wishes x_wishes;
 };

@@ -64,7 +64,7 @@ std::vector<runtime::Worker*> Process::workers() const {
 
 Result<void> Process::start() {
   auto access_log =
-      AccessLog::open(x_config.access_log.path, x_config.workers,
+      AccessLog::open(x_config.access_log.path, x_config.workers + 1,
                       {.format = x_config.access_log.format == config::AccessLogFormat::kEnvoy
                                      ? AccessLog::Options::Format::kEnvoy
                                      : AccessLog::Options::Format::kJson,
@@ -96,9 +96,14 @@ Result<void> Process::start() {
   if (x_config.acceleration.enabled) {
     accelerate(true);
   }
+  if (x_bpf != nullptr) {
+    x_flow_reader.emplace(x_context, *x_bpf, *x_controller, *x_fqdn_cache, x_flows, *x_access_log,
+                          x_config.workers);
+    x_flow_reader->start();
+  }
   x_controller->set_listener_rows(listener_rows(x_config));
   x_controller->start();
-  x_admin_source.emplace(x_context, *x_controller, *x_fqdn_cache, *x_redirector, workers(),
+  x_admin_source.emplace(x_context, *x_controller, *x_fqdn_cache, *x_redirector, x_flows, workers(),
                          AdminSource::Wishes{.reload = [this] { x_controller->reload(); },
                                              .accelerate = [this](bool on) { accelerate(on); },
                                              .drain = [this] { drain(); },

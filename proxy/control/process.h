@@ -8,6 +8,7 @@
 #include "proxy/config/config.h"
 #include "proxy/control/admin_source.h"
 #include "proxy/control/controller.h"
+#include "proxy/control/flow_reader.h"
 #include "proxy/control/worker_services.h"
 #include "proxy/dns/fqdn_cache.h"
 #include "proxy/runtime/worker.h"
@@ -66,6 +67,8 @@ private:
   std::vector<std::unique_ptr<runtime::Worker>> x_workers;
   std::vector<std::unique_ptr<WorkerServices>> x_services;
   std::optional<Controller> x_controller;
+  admin::FlowLog x_flows;
+  std::optional<FlowReader> x_flow_reader; // where there is a kernel half
   std::optional<AdminSource> x_admin_source;
   std::unique_ptr<admin::AdminServer> x_admin;
 };

@@ -1,6 +1,7 @@
 #include "proxy/control/secret_store.h"
 
 #include "proxy/base/file.h"
+#include "proxy/http/ascii.h"
 #include "proxy/tls/secret_context.h"
 
 #include <sys/stat.h>
@@ -71,6 +72,22 @@ std::string_view purpose_name(policy::SecretUse::Purpose purpose) {
   return "headerMatches";
 }
 
+// The only item's text, where it can be a field's value (RFC 9110 §5.5).
+Result<std::string> header_value(const Secret& secret) {
+  if (secret.items.size() != 1) {
+    return invalid_error("must have exactly one item, has " + std::to_string(secret.items.size()));
+  }
+  const std::string& text = secret.items.begin()->second;
+  if (text.empty()) {
+    return invalid_error("is empty");
+  }
+  if (!http::all(http::kValueByte, text) || http::trim(text).size() != text.size()) {
+    return invalid_error("is no header's value: it has a line end, a control character, or a "
+                         "space at an end");
+  }
+  return text;
+}
+
 } // namespace
 
 SecretStore::SecretStore(std::string directory) : x_directory(std::move(directory)) {}
@@ -136,8 +153,8 @@ bool SecretStore::changed() const {
 std::map<std::string, std::string> SecretStore::header_values() const {
   std::map<std::string, std::string> values;
   for (const auto& [name, secret] : *x_secrets) {
-    if (secret->items.size() == 1) {
-      values.emplace(name, secret->items.begin()->second);
+    if (auto value = header_value(*secret)) {
+      values.emplace(name, std::move(*value));
     }
   }
   return values;
@@ -154,9 +171,8 @@ Result<void> SecretStore::check(const policy::SecretUse& use) const {
   }
   const Secret& secret = *found->second;
   if (use.purpose == policy::SecretUse::Purpose::kHeader) {
-    return secret.items.size() == 1 ? Result<void>()
-                                    : invalid_error("must have exactly one item, has " +
-                                                    std::to_string(secret.items.size()));
+    const auto value = header_value(secret);
+    return value ? Result<void>() : Result<void>(value.error());
   }
   const auto made = use.purpose == policy::SecretUse::Purpose::kTerminating
                         ? tls::terminating_context(use.context, secret)

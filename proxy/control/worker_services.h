@@ -49,7 +49,7 @@ private:
   session::DnsService x_dns;
   const session::TlsLimits x_tls_limits;
   session::TlsService x_tls;
-  session::InterceptService x_intercept{x_tls_limits};
+  session::InterceptService x_intercept{x_tls_limits, x_tls};
   session::TcpService x_tcp;
   std::vector<std::unique_ptr<session::StaticListener>> x_static;
   std::vector<std::unique_ptr<session::DnsListener>> x_dns_listeners;

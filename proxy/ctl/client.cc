@@ -33,44 +33,99 @@ beast::error_code run(asio::io_context& context, beast::tcp_stream& stream, Star
 
 } // namespace
 
-Result<std::string> get_text(const SocketAddress& admin, std::string_view path) {
+namespace {
+
+// A connection on which the request has been sent; its parts may not move.
+struct Asking {
   asio::io_context context;
-  beast::tcp_stream stream(context);
-  const auto failed = [&](const beast::error_code& code) {
-    return Error{code, "weir-proxy at " + admin.to_string()};
-  };
+  beast::tcp_stream stream{context};
 
-  sockaddr_storage storage;
-  const socklen_t length = admin.to_sockaddr(storage);
-  asio::ip::tcp::endpoint endpoint;
-  endpoint.resize(length);
-  std::memcpy(endpoint.data(), &storage, length);
-  if (const auto code =
-          run(context, stream, [&](auto done) { stream.async_connect(endpoint, done); })) {
-    return failed(code);
+  beast::error_code ask(const SocketAddress& admin, std::string_view path) {
+    sockaddr_storage storage;
+    const socklen_t length = admin.to_sockaddr(storage);
+    asio::ip::tcp::endpoint endpoint;
+    endpoint.resize(length);
+    std::memcpy(endpoint.data(), &storage, length);
+    if (const auto code =
+            run(context, stream, [&](auto done) { stream.async_connect(endpoint, done); })) {
+      return code;
+    }
+    http::request<http::empty_body> request(http::verb::get, {path.data(), path.size()}, 11);
+    request.set(http::field::host, admin.to_string());
+    request.keep_alive(false);
+    return run(context, stream, [&](auto done) { http::async_write(stream, request, done); });
   }
+};
 
-  http::request<http::empty_body> request(http::verb::get, {path.data(), path.size()}, 11);
-  request.set(http::field::host, admin.to_string());
-  request.keep_alive(false);
-  if (const auto code =
-          run(context, stream, [&](auto done) { http::async_write(stream, request, done); })) {
-    return failed(code);
+Error no_answer(const SocketAddress& admin, const beast::error_code& code) {
+  return Error{code, "weir-proxy at " + admin.to_string()};
+}
+
+template <typename Response>
+Error refused(const SocketAddress& admin, const Response& response) {
+  return invalid_error("weir-proxy at " + admin.to_string() + " answered " +
+                       std::to_string(response.result_int()) + ": " + response.body());
+}
+
+} // namespace
+
+Result<std::string> get_text(const SocketAddress& admin, std::string_view path) {
+  Asking asking;
+  if (const auto code = asking.ask(admin, path)) {
+    return no_answer(admin, code);
   }
-
   beast::flat_buffer buffer;
   http::response_parser<http::string_body> parser;
   parser.body_limit(kMaxBody);
-  if (const auto code = run(context, stream,
-                            [&](auto done) { http::async_read(stream, buffer, parser, done); })) {
-    return failed(code);
+  if (const auto code = run(asking.context, asking.stream, [&](auto done) {
+        http::async_read(asking.stream, buffer, parser, done);
+      })) {
+    return no_answer(admin, code);
   }
   auto response = parser.release();
   if (response.result() != http::status::ok) {
-    return invalid_error("weir-proxy at " + admin.to_string() + " answered " +
-                         std::to_string(response.result_int()) + ": " + response.body());
+    return refused(admin, response);
   }
   return std::move(response.body());
+}
+
+Result<void> follow_lines(const SocketAddress& admin, std::string_view path,
+                          const std::function<bool(std::string_view)>& take) {
+  Asking asking;
+  if (const auto code = asking.ask(admin, path)) {
+    return no_answer(admin, code);
+  }
+  beast::flat_buffer buffer;
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(boost::none);
+  if (const auto code = run(asking.context, asking.stream, [&](auto done) {
+        http::async_read_header(asking.stream, buffer, parser, done);
+      })) {
+    return no_answer(admin, code);
+  }
+  asking.stream.expires_never();
+  std::string text;
+  beast::error_code failed;
+  while (!parser.is_done() && !failed) {
+    http::read_some(asking.stream, buffer, parser, failed);
+    if (parser.get().result() != http::status::ok) {
+      continue;
+    }
+    text += parser.get().body();
+    parser.get().body().clear();
+    std::size_t begin = 0;
+    for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
+      if (!take(std::string_view(text).substr(begin, end - begin))) {
+        return {};
+      }
+      begin = end + 1;
+    }
+    text.erase(0, begin);
+  }
+  if (parser.get().result() != http::status::ok) {
+    return refused(admin, parser.get());
+  }
+  return no_answer(admin, failed ? failed : beast::error_code(http::error::end_of_stream));
 }
 
 Result<boost::json::value> get_json(const SocketAddress& admin, std::string_view path) {

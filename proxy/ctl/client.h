@@ -6,6 +6,7 @@
 
 #include <boost/json/value.hpp>
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -15,5 +16,9 @@ namespace weir::ctl {
 [[nodiscard]] Result<std::string> get_text(const SocketAddress& admin, std::string_view path);
 [[nodiscard]] Result<boost::json::value> get_json(const SocketAddress& admin,
                                                   std::string_view path);
+// The lines of GET `path` as they come, without their ends, until the callback says false (then
+// this is no error) or the server ends. Only the beginning is bounded in time.
+[[nodiscard]] Result<void> follow_lines(const SocketAddress& admin, std::string_view path,
+                                        const std::function<bool(std::string_view)>& take);
 
 } // namespace weir::ctl

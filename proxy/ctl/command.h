@@ -43,8 +43,10 @@ void add_policy_lint(CLI::App& policy, Session& session);
 void add_policy_schema(CLI::App& policy, Session& session);
 void add_policy_trace(CLI::App& policy, Session& session);
 void add_endpoints(CLI::App& app, Session& session);
+void add_flows(CLI::App& app, Session& session);
 void add_fqdn(CLI::App& app, Session& session);
 void add_sysdump(CLI::App& app, Session& session);
+void add_bpf(CLI::App& app, Session& session);
 void add_cleanup(CLI::App& app, Session& session);
 void add_version(CLI::App& app, Session& session);
 

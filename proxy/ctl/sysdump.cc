@@ -22,7 +22,7 @@ namespace json = boost::json;
 // What the admin server shows has no secrets: headers' values, keys and tokens are in none of it.
 constexpr std::string_view kLists[] = {"/server_info", "/config_dump", "/policies",
                                        "/endpoints",   "/identities",  "/listeners",
-                                       "/fqdn/cache",  "/fqdn/expired"};
+                                       "/fqdn/cache",  "/fqdn/expired", "/flows"};
 constexpr std::string_view kTexts[] = {"/ready", "/logging", "/stats/prometheus"};
 
 json::value kernel() {

@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   policy->require_subcommand(1);
   ctl::add_status(app, session);
   ctl::add_endpoints(app, session);
+  ctl::add_flows(app, session);
   ctl::add_fqdn(app, session);
   ctl::add_policies(app, *policy, session);
   ctl::add_policy_check(*policy, session);
@@ -44,6 +45,7 @@ int run(int argc, char** argv) {
   ctl::add_policy_lint(*policy, session);
   ctl::add_policy_schema(*policy, session);
   ctl::add_policy_trace(*policy, session);
+  ctl::add_bpf(app, session);
   ctl::add_sysdump(app, session);
   ctl::add_cleanup(app, session);
   ctl::add_version(app, session);

@@ -147,8 +147,10 @@ void write_own_answer(const OwnAnswer& answer, std::string& out) {
     append_field("x-weir-denied-by", answer.denied_by, out);
   }
   append_length(text.size() + (problem ? 0 : kEnd.size()), out);
-  if (answer.close) {
-    out.append("Connection: close\r\n");
+  if (answer.connection == ConnectionField::kClose) {
+    append_field("Connection", "close", out);
+  } else if (answer.connection == ConnectionField::kKeepAlive) {
+    append_field("Connection", "keep-alive", out);
   }
   out.append(kEnd);
   if (!answer.to_head) {

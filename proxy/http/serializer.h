@@ -32,7 +32,7 @@ struct OwnAnswer {
   int status = 0;
   std::string_view denied_by = {}; // label of the policy; empty for other answers
   std::string_view problem = {};   // denial.h
-  bool close = false;
+  ConnectionField connection = ConnectionField::kNone; // kClose, kKeepAlive or none
   bool to_head = false; // the body is left out, but counted
 };
 void write_own_answer(const OwnAnswer& answer, std::string& out);

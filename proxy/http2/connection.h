@@ -52,7 +52,7 @@ struct StreamEnd {
   std::size_t discard_left = kDiscardAfterEnd;
   bool reset_by_owner = false;
   std::uint32_t informational_heads = 0;
-  // Since when bytes wait for the peer's window; none: they do not.
+  // Since when something is waited for: the peer's window, or its answer; none: nothing is.
   std::optional<TimePoint> stalled_since;
 
   // For another stream; storage is kept.

@@ -14,6 +14,9 @@ ConnectFailure connect_failure(net::ErrorCode error) {
   if (error == boost::asio::error::connection_refused) {
     return {503, "upstream-refused"};
   }
+  if (error == boost::asio::error::connection_reset) {
+    return {502, "upstream-closed"}; // it was there for a moment
+  }
   if (error == tls::make_error(StreamError::kCertificate)) {
     return {503, "upstream-certificate"};
   }

@@ -28,7 +28,7 @@ void HeaderEdits::take(const policy::L7Decision& decision,
       }
       Edit edit;
       edit.removes = action.kind != Kind::kAdd;
-      // A secret that is not there adds nothing, and what it would have replaced goes.
+      // A value that no field can have adds nothing, and what it would have replaced goes.
       edit.adds = action.kind != Kind::kDelete && wanted.value &&
                   http::all(http::kValueByte, *wanted.value) &&
                   http::trim(*wanted.value).size() == wanted.value->size();

@@ -81,6 +81,7 @@ void Http2Upstream::on_informational(StreamEnd& end) {
     x_connection.reset(end, ErrorCode::kProtocolError);
     x_bridge.fail(exchange, 502, "upstream-malformed-head");
   } else if (!exchange.answered) {
+    end.stalled_since.reset();
     x_bridge.x_client.send_informational(exchange.client, x_bridge.x_response.fields);
   }
 }
@@ -431,7 +432,10 @@ void Http2Bridge::server_closed(Exchange& exchange, ErrorCode error) {
   --upstream.x_open;
   drop_request_body(exchange);
   const bool whole = exchange.server.peer_ended;
-  if (!whole && !exchange.server.reset_by_owner) {
+  if (!whole && !exchange.answered && error == ErrorCode::kProtocolError) {
+    // nghttp2 has refused the server's head, or the server weir's: no business of the client's.
+    fail(exchange, 502, "upstream-protocol-error");
+  } else if (!whole && !exchange.server.reset_by_owner) {
     reset_client(exchange,
                  error == ErrorCode::kNoError ? ErrorCode::kInternalError : passed_on(error),
                  AccessVerdict::kError, "upstream-reset");
@@ -613,10 +617,11 @@ void Http2Bridge::judge_again() {
 }
 
 void Http2Bridge::end_stalled(TimePoint now) {
-  const auto stalled = [&](StreamEnd& end, const http2::Connection& connection) {
-    const bool shut = end.open && end.outgoing.size() > 0 && connection.window_shut(end);
-    const bool waiting = &connection != &x_client && waits(exchange_of(end));
-    if (!shut && !waiting) {
+  const auto shut = [](const StreamEnd& end, const http2::Connection& connection) {
+    return end.open && end.outgoing.size() > 0 && connection.window_shut(end);
+  };
+  const auto lasts = [&](StreamEnd& end, bool stalled) {
+    if (!stalled) {
       end.stalled_since.reset();
       return false;
     }
@@ -634,14 +639,19 @@ void Http2Bridge::end_stalled(TimePoint now) {
       } else if (now - *client.stalled_since > http2::kDiscardTime) {
         x_client.reset(client, ErrorCode::kNoError);
       }
-    } else if (stalled(client, x_client)) {
+    } else if (lasts(client, shut(client, x_client))) {
       x_metrics.http2_stalls.add();
       reset_client(exchange, ErrorCode::kCancel, AccessVerdict::kError, "client-stalled");
       cancel_server(exchange, ErrorCode::kCancel);
-    } else if (exchange.upstream != nullptr &&
-               stalled(exchange.server, exchange.upstream->x_connection)) {
-      fail(exchange, 504, "upstream-stalled");
-      cancel_server(exchange, ErrorCode::kCancel);
+    } else if (exchange.upstream != nullptr) {
+      StreamEnd& server = exchange.server;
+      // What has begun may take its time: nobody knows how long a stream of messages pauses.
+      const bool unanswered = server.open && server.local_ended && !exchange.answered;
+      if (lasts(server,
+                unanswered || waits(exchange) || shut(server, exchange.upstream->x_connection))) {
+        fail(exchange, 504, unanswered ? "upstream-timeout" : "upstream-stalled");
+        cancel_server(exchange, ErrorCode::kCancel);
+      }
     }
   }
 }

@@ -177,7 +177,7 @@ asio::awaitable<void> Http2Session::run_upstream(Http2Session& session, Upstream
         break;
       }
       if (read.error) {
-        session.x_bridge.upstream_lost(pipe.upstream, 503, "upstream-closed");
+        session.x_bridge.upstream_lost(pipe.upstream, 502, "upstream-closed");
       } else {
         session.x_bridge.upstream_bytes(pipe.upstream, bytes_of(block.get(), read.bytes),
                                         session.x_service.watchdog.now());
@@ -256,7 +256,7 @@ void Http2Session::pump() {
       if (!pipe.closed && !x_bridge.disposable(pipe.upstream)) {
         wrote = flush(pipe) || wrote;
         if (pipe.broken) {
-          x_bridge.upstream_lost(pipe.upstream, 503, "upstream-closed");
+          x_bridge.upstream_lost(pipe.upstream, 502, "upstream-closed");
           wrote = true;
         }
       }

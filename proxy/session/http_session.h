@@ -122,12 +122,15 @@ private:
     return {x_request.method, x_target.path, x_target.host, x_facts.fields};
   }
   void deny(const policy::L7Decision& decision);
+  // What the client is told of its connection's future.
+  [[nodiscard]] http::ConnectionField client_connection() const;
   [[nodiscard]] bool is_connect() const { return x_request.method == "CONNECT"; }
   void fail(int status, std::string_view reason);
   void add_request_part(net::Gather& gather, std::string_view payload);
   [[nodiscard]] bool upstream_usable() const;
   [[nodiscard]] bool may_retry() const;
   void drop_upstream();
+  void leave_upstream();
   void settle_upstream();
   void record();
   void enter(Phase phase, std::chrono::steady_clock::duration limit);

@@ -117,10 +117,10 @@ void TransparentListeners::stop() {
 }
 
 void TransparentListeners::accept_from(asio::ip::tcp::acceptor& acceptor) {
-  x_service.context().worker.gate().spawn(net::accept_loop(
-      acceptor, [this, &acceptor](asio::ip::tcp::socket socket, ClientAddr client) {
+  const auto own = net::bound_address(acceptor.native_handle());
+  x_service.context().worker.gate().spawn(
+      net::accept_loop(acceptor, [this, own](asio::ip::tcp::socket socket, ClientAddr client) {
         const auto destination = net::original_dst(socket.native_handle());
-        const auto own = net::bound_address(acceptor.native_handle());
         // A connection to the listener's own address was not redirected by BPF: somebody found the
         // port. Dialling its "original destination" would be weir calling itself.
         if (!destination || !own || destination->value == own->value) {

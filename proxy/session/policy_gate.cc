@@ -129,7 +129,16 @@ void PolicyGate::apply_terms() {
     }
   }
   TlsTerms terms;
-  if (deciding != nullptr) {
+  if (deciding == nullptr) {
+    // What was passed on unread stays so where there is nobody left who wants to look inside.
+    terms.unread = x_terms && x_terms->unread;
+  } else if (x_wire->tls &&
+             policy::passes_unread(deciding->decision, x_wire->server_name,
+                                   x_wire->server_name ? name_groups(*x_wire->server_name) : 0)) {
+    deciding->decision = policy::unread_tls(deciding->decision);
+    terms.unread = true;
+    x_protocol = L7Protocol::kTls;
+  } else {
     auto& alternatives = deciding->decision.alternatives;
     const auto fits = [&](const policy::L7Rules& rules) {
       return x_wire->tls ? rules.terminating && (rules.server_names.empty() ||
@@ -161,8 +170,9 @@ void PolicyGate::apply_terms() {
       continue;
     }
     const bool before_tls = deciding != nullptr && side.direction == Direction::kEgress;
-    const bool sees_tls =
-        before_tls || deciding == nullptr ? x_wire->tls : terms.originating.has_value();
+    const bool sees_tls = before_tls || deciding == nullptr || terms.unread
+                              ? x_wire->tls
+                              : terms.originating.has_value();
     if (sees_tls) {
       deny_terms(); // its rules are about requests, and it would be shown none
       return;

@@ -31,6 +31,7 @@ struct FixedFlow {
 // How TLS is to be ended towards the client and begun towards the server; absent: it is not.
 struct TlsTerms {
   std::optional<policy::TlsContext> terminating, originating;
+  bool unread = false; // TLS is passed on as it is, by its server name
 
   bool operator==(const TlsTerms&) const = default;
 };
@@ -64,7 +65,8 @@ public:
   // HTTP rules that speak of TLS are about the requests inside it (terminatingTLS), or about
   // requests that travel on inside it (originatingTLS). Where there are such rules, requests are
   // judged only after the session has said what the client speaks. The first rule that fits that
-  // gives the terms; requests are then judged by the rules of the same terms alone.
+  // gives the terms; requests are then judged by the rules of the same terms alone. Where the terms
+  // are that nobody looks inside, protocol() is kTls from then on.
   [[nodiscard]] bool asks_for_tls() const { return x_asks_for_tls; }
   // Some rule wants to look inside the client's TLS.
   [[nodiscard]] bool may_terminate() const { return x_may_terminate; }

@@ -81,7 +81,8 @@ void TcpService::serve(asio::ip::tcp::socket socket, TcpFlow flow, std::unique_p
   auto admission = Admission::of(*this, flow.client.value.ip);
   if (!admission) {
     x_context.worker.metrics().connections_over_limit.add();
-    refuse(std::move(socket), flow, *gate, "too-many-connections");
+    refuse(std::move(socket), flow, *gate,
+           x_memory.is_short() ? "memory-limit" : "too-many-connections");
     return;
   }
   x_context.worker.gate().spawn(
@@ -90,6 +91,9 @@ void TcpService::serve(asio::ip::tcp::socket socket, TcpFlow flow, std::unique_p
 
 std::optional<TcpService::Admission> TcpService::Admission::of(TcpService& service,
                                                                const IpAddress& client) {
+  if (service.x_memory.is_short()) {
+    return std::nullopt;
+  }
   std::uint32_t& count = service.x_connections[client];
   if (count >= service.x_context.http.max_connections_per_pod) {
     return std::nullopt;

@@ -3,6 +3,7 @@
 // name is refused, never passed through.
 #pragma once
 
+#include "proxy/runtime/memory_guard.h"
 #include "proxy/session/http_session.h"
 #include "proxy/session/tcp_handlers.h"
 
@@ -42,7 +43,7 @@ public:
   // One client's connections, counted for as long as they last.
   class Admission {
   public:
-    // Nothing when the client has too many already.
+    // Nothing when the client has too many already, or memory is short.
     static std::optional<Admission> of(TcpService& service, const IpAddress& client);
     Admission(Admission&& other) noexcept
         : x_service(std::exchange(other.x_service, nullptr)), x_client(other.x_client) {}
@@ -84,6 +85,7 @@ private:
   TcpHandlers x_handlers;
   HttpService x_http;
   std::unordered_map<IpAddress, std::uint32_t> x_connections; // of each client
+  runtime::MemoryGuard x_memory{runtime::memory_limit()};
   SnapshotWatch x_snapshot_watch;
 };
 

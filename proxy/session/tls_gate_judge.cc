@@ -27,7 +27,14 @@ TlsJudge::Need GateTlsJudge::refresh() {
 }
 
 policy::L7Decision GateTlsJudge::judge(std::optional<std::string_view> server_name) const {
-  if (wants_another_protocol(*x_gate)) {
+  // Rules that look inside TLS may have come for the port, and may still let this name pass.
+  const bool settled =
+      !wants_another_protocol(*x_gate) ||
+      (x_gate->asks_for_tls() &&
+       x_gate->client_speaks_tls(server_name ? std::optional<std::string>(*server_name)
+                                             : std::nullopt) &&
+       x_gate->tls_terms().unread);
+  if (!settled) {
     return {false, &policy::default_deny(), "protocol"};
   }
   return x_gate->judge_sni(server_name);

@@ -9,17 +9,35 @@
 
 namespace weir::session {
 
+namespace {
+
+boost::asio::awaitable<void> serve(TlsService& service, SessionContext& context,
+                                   std::unique_ptr<net::Stream> client,
+                                   std::unique_ptr<PolicyGate> gate, const TcpFlow& flow,
+                                   std::optional<tls::ClientHelloReader> hello) {
+  const std::optional<IpAddress> source =
+      flow.transparent ? std::optional(flow.client.value.ip) : std::nullopt;
+  return TlsSession::serve(std::make_unique<TlsSession>(
+      service, std::move(client), std::make_unique<GateTlsJudge>(std::move(gate), flow),
+      std::make_unique<net::TcpConnector>(flow.destination.value, source,
+                                          context.http.connect_timeout),
+      std::move(hello)));
+}
+
+} // namespace
+
 boost::asio::awaitable<void> serve_tls(TlsService& service, SessionContext& context,
                                        boost::asio::ip::tcp::socket socket,
                                        std::unique_ptr<PolicyGate> gate, TcpFlow flow) {
-  const std::optional<IpAddress> source =
-      flow.transparent ? std::optional(flow.client.value.ip) : std::nullopt;
-  auto session = std::make_unique<TlsSession>(
-      service, std::make_unique<net::SocketStream>(std::move(socket)),
-      std::make_unique<GateTlsJudge>(std::move(gate), flow),
-      std::make_unique<net::TcpConnector>(flow.destination.value, source,
-                                          context.http.connect_timeout));
-  return TlsSession::serve(std::move(session));
+  return serve(service, context, std::make_unique<net::SocketStream>(std::move(socket)),
+               std::move(gate), flow, std::nullopt);
+}
+
+boost::asio::awaitable<void> serve_unread_tls(TlsService& service, SessionContext& context,
+                                              std::unique_ptr<net::Stream> client,
+                                              std::unique_ptr<PolicyGate> gate, TcpFlow flow,
+                                              tls::ClientHelloReader hello) {
+  return serve(service, context, std::move(client), std::move(gate), flow, std::move(hello));
 }
 
 } // namespace weir::session

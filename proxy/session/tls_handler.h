@@ -17,5 +17,10 @@ namespace weir::session {
 boost::asio::awaitable<void> serve_tls(TlsService& service, SessionContext& context,
                                        boost::asio::ip::tcp::socket socket,
                                        std::unique_ptr<PolicyGate> gate, TcpFlow flow);
+// The same where the client's hello was read to find out that it is to be passed on unread.
+boost::asio::awaitable<void> serve_unread_tls(TlsService& service, SessionContext& context,
+                                              std::unique_ptr<net::Stream> client,
+                                              std::unique_ptr<PolicyGate> gate, TcpFlow flow,
+                                              tls::ClientHelloReader hello);
 
 } // namespace weir::session

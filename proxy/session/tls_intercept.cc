@@ -3,6 +3,7 @@
 #include "proxy/net/linger.h"
 #include "proxy/net/socket_stream.h"
 #include "proxy/session/gate_judge.h"
+#include "proxy/session/tls_handler.h"
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/tls_stream.h"
 
@@ -70,7 +71,7 @@ public:
 
 private:
   enum class Hello : std::uint8_t { kPlain, kTls, kEnd };
-  enum class Way : std::uint8_t { kHttp1, kHttp2, kEnd };
+  enum class Way : std::uint8_t { kHttp1, kHttp2, kUnread, kEnd };
 
   asio::awaitable<Hello> look();
   asio::awaitable<bool> read_hello();
@@ -128,6 +129,18 @@ asio::awaitable<void> Interception::serve(std::unique_ptr<Interception> self) {
     co_return;
   }
   self->never();
+  if (way == Way::kUnread) {
+    TlsService& unread = self->x_service.unread;
+    SessionContext& context = self->x_context;
+    const TcpFlow flow = self->x_flow;
+    auto client = std::move(self->x_client);
+    auto gate = std::move(self->x_gate);
+    tls::ClientHelloReader hello = std::move(self->x_reader);
+    self.reset();
+    co_await serve_unread_tls(unread, context, std::move(client), std::move(gate), flow,
+                              std::move(hello));
+    co_return;
+  }
   HttpService& http = self->x_http;
   auto judge = self->make_judge();
   auto client = std::move(self->x_client);
@@ -198,6 +211,9 @@ asio::awaitable<Interception::Way> Interception::handshake() {
     co_return Way::kEnd;
   }
   const TlsTerms& terms = x_gate->tls_terms();
+  if (terms.unread) {
+    co_return Way::kUnread;
+  }
   if (name || terms.originating) {
     // Without a name the server is known by the address that the client has connected to.
     x_route = std::make_shared<TlsRoute>(

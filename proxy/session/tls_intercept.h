@@ -3,6 +3,7 @@
 // that ALPN asks for. What the HTTP session reads and writes is plain text.
 //
 //   client ──► ClientHello ──► which rule's terms? ──┬── none ──► alert, end
+//                                                    ├── its name passes ──► unread (tls_session.h)
 //                                                    ▼
 //              server's TLS first: it chooses among what the client offers (ALPN)
 //                                                    ▼
@@ -33,6 +34,7 @@ namespace weir::session {
 // One a worker; outlives its gate.
 struct InterceptService {
   const TlsLimits& limits;
+  TlsService& unread; // for what is passed on as it is
   TlsContexts contexts{};
 };
 

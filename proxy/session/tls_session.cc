@@ -60,9 +60,10 @@ void TlsService::policy_changed() {
 }
 
 TlsSession::TlsSession(TlsService& service, std::unique_ptr<net::Stream> client,
-                       std::unique_ptr<TlsJudge> judge, std::unique_ptr<net::Connector> connector)
+                       std::unique_ptr<TlsJudge> judge, std::unique_ptr<net::Connector> connector,
+                       std::optional<tls::ClientHelloReader> hello)
     : Deadline(service.x_watchdog), x_service(service), x_client(std::move(client)),
-      x_judge(std::move(judge)), x_connector(std::move(connector)),
+      x_judge(std::move(judge)), x_connector(std::move(connector)), x_hello(std::move(hello)),
       x_time(std::chrono::system_clock::now()), x_start(std::chrono::steady_clock::now()) {
   service.x_sessions.push_back(*this);
   service.x_worker.metrics().tls_connections_opened.add();
@@ -85,12 +86,11 @@ asio::awaitable<void> TlsSession::run() {
     reset_both();
     co_return;
   }
-  tls::ClientHelloReader hello;
   if (x_reads_hello) {
-    if (!co_await read_hello(hello)) {
+    if (!x_hello && !co_await read_hello(x_hello.emplace())) {
       co_return;
     }
-    x_name = hello.hello().server_name;
+    x_name = x_hello->hello().server_name;
     if (!allowed_now()) {
       co_await end_with_alert(x_name ? tls::Alert::kUnrecognizedName : tls::Alert::kAccessDenied);
       co_return;
@@ -103,9 +103,10 @@ asio::awaitable<void> TlsSession::run() {
     reset_both();
     co_return;
   }
-  if (x_reads_hello && !co_await pass_handshake(hello)) {
+  if (x_reads_hello && !co_await pass_handshake(*x_hello)) {
     co_return;
   }
+  x_hello.reset(); // passed on; the connection may last
   co_await relay();
 }
 

@@ -92,8 +92,10 @@ private:
 
 class TlsSession final : private runtime::Deadline, public TlsSessionHook {
 public:
+  // `hello`: the client's, where it was read already.
   TlsSession(TlsService& service, std::unique_ptr<net::Stream> client,
-             std::unique_ptr<TlsJudge> judge, std::unique_ptr<net::Connector> connector);
+             std::unique_ptr<TlsJudge> judge, std::unique_ptr<net::Connector> connector,
+             std::optional<tls::ClientHelloReader> hello = {});
   ~TlsSession() override;
 
   static boost::asio::awaitable<void> serve(std::unique_ptr<TlsSession> session);
@@ -124,6 +126,7 @@ private:
   std::unique_ptr<net::Stream> x_client, x_upstream;
   std::unique_ptr<TlsJudge> x_judge;
   std::unique_ptr<net::Connector> x_connector;
+  std::optional<tls::ClientHelloReader> x_hello;
 
   bool x_reads_hello = false; // policy wanted a server name when the connection began
   std::optional<std::string> x_name;

@@ -23,6 +23,16 @@ struct {
 	__type(value, struct weir_endpoint);
 } weir_endpoints SEC(".maps");
 
+/* Key: index of an interface that is the port of a bridge; value: the bridge's. Writer: user. Reader:
+ * what is handed to the node. Bridges have some hundred ports. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} weir_bridges SEC(".maps");
+
 /* Writer: user, the slot that is not in use. Reader: flows being decided. Inner tries are made as
  * large as their content; the outer one has an element a slot. */
 struct weir_identity_trie {

@@ -36,6 +36,7 @@ enum {
 	WEIR_PASS = 0,
 	WEIR_SHOT = 2,
 };
+#define WEIR_PACKET_HOST 0 /* PACKET_HOST of linux/if_packet.h */
 
 #define WEIR_ENFORCED (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_EGRESS_ENFORCED)
 /* Of a destination: its policy has a say about what is sent to it. */
@@ -538,11 +539,22 @@ static __always_inline int weir_drop_flow(const struct weir_packet *packet,
 	return WEIR_SHOT;
 }
 
+/* To the proxy, by the mark. The port of a bridge is no way there: the bridge would hand the frame
+ * to whomever it is addressed to on the link, and netfilter there forget its socket. So it enters
+ * by the bridge itself, where weir_from_net makes it the node's. */
+static __always_inline int weir_hand_up(struct __sk_buff *skb)
+{
+	__u32 port = skb->ifindex;
+	__u32 *bridge = bpf_map_lookup_elem(&weir_bridges, &port);
+
+	return bridge ? bpf_redirect(*bridge, BPF_F_INGRESS) : WEIR_PASS;
+}
+
 static __always_inline int weir_answered(struct __sk_buff *skb)
 {
 	weir_count(WEIR_COUNT_RETURNED);
 	skb->mark = weir_with_mark(skb->mark, WEIR_MARK_TO_PROXY);
-	return WEIR_PASS;
+	return weir_hand_up(skb);
 }
 
 static __always_inline int weir_redirect(struct __sk_buff *skb, const struct weir_packet *packet,
@@ -553,7 +565,7 @@ static __always_inline int weir_redirect(struct __sk_buff *skb, const struct wei
 	if (reason)
 		return weir_drop_packet(packet, flow->endpoint, reason, flow->direction);
 	weir_count(WEIR_COUNT_REDIRECTED);
-	return WEIR_PASS;
+	return weir_hand_up(skb);
 }
 
 static __always_inline bool weir_is_held(const struct weir_endpoint *endpoint, __u32 slot)
@@ -918,9 +930,11 @@ int weir_from_net(struct __sk_buff *skb)
 	__u8 reason;
 	int verdict;
 
-	/* Seen before: a bridge hands up what weir_from_pod has sent to the proxy. */
-	if (weir_mark_of(skb->mark) == WEIR_MARK_TO_PROXY)
+	/* Seen before, at a bridge's port: the frame may be another pod's by its address. */
+	if (weir_mark_of(skb->mark) == WEIR_MARK_TO_PROXY) {
+		bpf_skb_change_type(skb, WEIR_PACKET_HOST);
 		return WEIR_NEXT;
+	}
 	if (!weir_parse(skb, &packet, &reason) || !packet.has_addresses)
 		return WEIR_NEXT;
 	/* A pod of this node whose interface nobody knows: this may be it. */

@@ -97,13 +97,20 @@ Result<void> BpfRedirector::adopt() {
       x_endpoints[from_abi(address).bytes()] = endpoint;
     }
   }
-  auto take = [](void* self, void* data, std::size_t size) {
-    if (size >= sizeof(weir_event)) {
-      weir_event event;
-      std::memcpy(&event, data, sizeof(event));
-      static_cast<BpfRedirector*>(self)->x_event_callback(event);
+  for (const auto port : list_keys<std::uint32_t>(maps.bridges)) {
+    std::uint32_t bridge = 0;
+    if (bpf_map_lookup_elem(maps.bridges, &port, &bridge) == 0) {
+      x_bridges[port] = bridge;
     }
-    return 0;
+  }
+  auto take = [](void* self, void* data, std::size_t size) {
+    auto& redirector = *static_cast<BpfRedirector*>(self);
+    auto& taken = redirector.x_taken_events;
+    if (size >= sizeof(weir_event)) {
+      std::memcpy(&taken.emplace_back(), data, sizeof(weir_event));
+    }
+    // An error ends the reading after this one; else it would go on as long as packets come.
+    return taken.size() >= redirector.x_most_events ? -EAGAIN : 0;
   };
   x_events.reset(ring_buffer__new(maps.events, take, this, nullptr));
   if (!x_events) {
@@ -346,7 +353,36 @@ void BpfRedirector::remove_gone(const WantedEndpoints& wanted) {
   }
 }
 
+void BpfRedirector::write_bridges(std::vector<std::string>& errors) {
+  const auto& all = x_interfaces.all();
+  std::map<std::uint32_t, std::uint32_t> wanted;
+  for (const auto& [index, interface] : all) {
+    const auto master = all.find(interface.master);
+    if (master != all.end() && master->second.bridge) {
+      wanted.emplace(index, interface.master);
+    }
+  }
+  const int map = x_object.maps().bridges;
+  for (const auto& [port, bridge] : x_bridges) {
+    if (!wanted.contains(port)) {
+      (void)bpf_map_delete_elem(map, &port); // else only ENOENT
+    }
+  }
+  for (auto entry = wanted.begin(); entry != wanted.end();) {
+    const auto known = x_bridges.find(entry->first);
+    if ((known == x_bridges.end() || known->second != entry->second) &&
+        bpf_map_update_elem(map, &entry->first, &entry->second, BPF_ANY) != 0) {
+      errors.push_back(errno_error("write weir_bridges").text());
+      entry = wanted.erase(entry);
+    } else {
+      ++entry;
+    }
+  }
+  x_bridges = std::move(wanted);
+}
+
 void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
+  write_bridges(errors); // first: a port that has its program hands packets up
   std::set<std::string> pods;
   for (const auto& [id, name] : x_interface_names) {
     if (!name.empty()) {
@@ -546,28 +582,7 @@ Result<void> BpfRedirector::clear_listeners() {
 }
 
 Result<Counters> BpfRedirector::counters() {
-  const int cpus = libbpf_num_possible_cpus();
-  if (cpus < 0) {
-    return errno_error(-cpus, "count CPUs");
-  }
-  std::vector<std::uint64_t> values(static_cast<std::size_t>(cpus));
-  Counters counters;
-  auto add_up = [&](int map, std::uint64_t* sums, std::uint32_t count) {
-    for (std::uint32_t i = 0; i < count; ++i) {
-      if (bpf_map_lookup_elem(map, &i, values.data()) != 0) {
-        return false;
-      }
-      for (const std::uint64_t value : values) {
-        sums[i] += value;
-      }
-    }
-    return true;
-  };
-  if (!add_up(x_object.maps().counters, counters.packets, WEIR_COUNT_MAX) ||
-      !add_up(x_object.maps().drops, counters.drops, WEIR_DROP_COUNTERS)) {
-    return errno_error("read counters");
-  }
-  return counters;
+  return read_counters(x_object.maps().counters, x_object.maps().drops);
 }
 
 std::vector<MapUse> BpfRedirector::map_use() {
@@ -642,9 +657,11 @@ AccelerationState BpfRedirector::acceleration() {
 
 int BpfRedirector::event_fd() const { return ring_buffer__epoll_fd(x_events.get()); }
 
-void BpfRedirector::poll_events(const std::function<void(const weir_event&)>& callback) {
-  x_event_callback = callback;
+std::span<const weir_event> BpfRedirector::read_events(std::size_t most) {
+  x_most_events = most;
+  x_taken_events.clear();
   (void)ring_buffer__consume(x_events.get());
+  return x_taken_events;
 }
 
 } // namespace weir::redirect

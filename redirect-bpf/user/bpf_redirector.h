@@ -91,9 +91,10 @@ public:
   // Is the interface of this name there, with its programs?
   [[nodiscard]] bool attached(const std::string& interface) const;
 
-  // Readable when there are events; then call poll_events(), which hands over all of them.
+  // Readable when there are events.
   [[nodiscard]] int event_fd() const;
-  void poll_events(const std::function<void(const weir_event&)>& callback);
+  // Those that wait, oldest first; `most` when there may be more. Until the next call.
+  std::span<const weir_event> read_events(std::size_t most);
 
 private:
   using Address = IpAddress::Bytes;
@@ -124,6 +125,7 @@ private:
                        std::vector<std::string>& errors);
   Result<void> write_config(std::uint32_t revision, std::uint32_t workers);
   void remove_gone(const WantedEndpoints& wanted);
+  void write_bridges(std::vector<std::string>& errors);
   void attach_interfaces(std::vector<std::string>& errors);
   Result<void> begin_acceleration();
 
@@ -133,12 +135,14 @@ private:
   Attachments x_attachments;
   ServiceSync x_services;
   std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_events;
-  std::function<void(const weir_event&)> x_event_callback;
+  std::vector<weir_event> x_taken_events;
+  std::size_t x_most_events = 0;
 
   weir_config x_config{};
   Slot x_slots[WEIR_SLOTS];
   std::map<Address, weir_endpoint> x_endpoints;           // what weir_endpoints holds
   std::map<std::uint32_t, std::string> x_interface_names; // by endpoint
+  std::map<std::uint32_t, std::uint32_t> x_bridges;       // what weir_bridges holds
   std::set<std::string> x_attached;
   std::function<bool(const std::string&)> x_is_other; // null: new pods are not held
   bool x_applied = false;

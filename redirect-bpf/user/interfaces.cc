@@ -27,6 +27,14 @@ std::string_view kind_of(const rtattr* info) {
   return {};
 }
 
+int index_in(const rtattr* attribute) {
+  int index = 0;
+  if (attribute != nullptr && RTA_PAYLOAD(attribute) >= sizeof(index)) {
+    std::memcpy(&index, RTA_DATA(attribute), sizeof(index));
+  }
+  return index;
+}
+
 } // namespace
 
 Result<Interfaces> Interfaces::open() {
@@ -104,9 +112,10 @@ bool Interfaces::apply(const nlmsghdr& message, std::map<int, Interface>& all) {
     return false;
   }
   const auto* text = static_cast<const char*>(RTA_DATA(name));
-  Interface interface{std::string(text, ::strnlen(text, RTA_PAYLOAD(name))),
-                      (info->ifi_flags & IFF_LOOPBACK) != 0,
-                      kind_of(attributes[IFLA_LINKINFO]) == "veth"};
+  Interface interface{
+      std::string(text, ::strnlen(text, RTA_PAYLOAD(name))), (info->ifi_flags & IFF_LOOPBACK) != 0,
+      kind_of(attributes[IFLA_LINKINFO]) == "veth", kind_of(attributes[IFLA_LINKINFO]) == "bridge",
+      index_in(attributes[IFLA_MASTER])};
   auto [entry, added] = all.try_emplace(info->ifi_index);
   if (!added && entry->second == interface) {
     return false; // up, down, statistics

@@ -16,6 +16,8 @@ struct Interface {
   std::string name;
   bool loopback = false;
   bool veth = false;
+  bool bridge = false;
+  int master = 0; // index of what it is a port of; 0: of nothing
 
   bool operator==(const Interface&) const = default;
 };

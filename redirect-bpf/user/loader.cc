@@ -89,6 +89,7 @@ Result<BpfObject> BpfObject::load(const std::string& folder, const MapSizes& siz
   const auto& maps = skeleton.maps;
   object.x_maps = {.config = bpf_map__fd(maps.weir_config),
                    .endpoints = bpf_map__fd(maps.weir_endpoints),
+                   .bridges = bpf_map__fd(maps.weir_bridges),
                    .identities = bpf_map__fd(maps.weir_identities),
                    .policies = bpf_map__fd(maps.weir_policies),
                    .learned = bpf_map__fd(maps.weir_learned),

@@ -28,9 +28,9 @@ struct MapSizes {
 };
 
 struct Maps {
-  int config = -1, endpoints = -1, identities = -1, policies = -1, learned = -1, conntrack = -1,
-      returns = -1, services = -1, backends = -1, members = -1, translations = -1, listeners = -1,
-      counters = -1, drops = -1, events = -1;
+  int config = -1, endpoints = -1, bridges = -1, identities = -1, policies = -1, learned = -1,
+      conntrack = -1, returns = -1, services = -1, backends = -1, members = -1, translations = -1,
+      listeners = -1, counters = -1, drops = -1, events = -1;
 };
 
 struct Programs {

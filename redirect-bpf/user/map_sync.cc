@@ -1,6 +1,7 @@
 #include "redirect-bpf/user/map_sync.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <linux/bpf.h>
 
 #include <algorithm>
@@ -139,26 +140,58 @@ std::vector<char> list_keys(int map, std::size_t key_size) {
   return keys;
 }
 
-std::uint64_t count_entries(int map, std::size_t key_size, std::size_t value_size) {
+Result<void> read_batches(
+    int map, std::size_t key_size, std::size_t value_size,
+    const std::function<void(std::span<const char>, std::span<const char>, std::size_t)>& take) {
   constexpr std::uint32_t kChunk = 8192; // more than any bucket holds, which is what may fail
   std::vector<char> keys(kChunk * key_size);
   std::vector<char> values(kChunk * value_size);
-  std::uint64_t total = 0;
   std::uint32_t position = 0;
-  bool first = true;
-  for (;;) {
+  for (bool first = true;; first = false) {
     std::uint32_t count = kChunk;
     const int error = bpf_map_lookup_batch(map, first ? nullptr : &position, &position, keys.data(),
                                            values.data(), &count, nullptr);
     if (error != 0 && errno != ENOENT) {
-      return total;
+      return errno_error("read a map");
     }
-    total += count;
+    take(keys, values, count);
     if (error != 0) {
-      return total;
+      return {};
     }
-    first = false;
   }
+}
+
+std::uint64_t count_entries(int map, std::size_t key_size, std::size_t value_size) {
+  std::uint64_t total = 0;
+  // What cannot be read is not counted.
+  (void)read_batches(map, key_size, value_size,
+                     [&total](auto, auto, std::size_t count) { total += count; });
+  return total;
+}
+
+Result<Counters> read_counters(int counters, int drops) {
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) {
+    return errno_error(-cpus, "count CPUs");
+  }
+  std::vector<std::uint64_t> values(static_cast<std::size_t>(cpus));
+  Counters sums;
+  const auto add_up = [&](int map, std::uint64_t* sum, std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (bpf_map_lookup_elem(map, &i, values.data()) != 0) {
+        return false;
+      }
+      for (const std::uint64_t value : values) {
+        sum[i] += value;
+      }
+    }
+    return true;
+  };
+  if (!add_up(counters, sums.packets, WEIR_COUNT_MAX) ||
+      !add_up(drops, sums.drops, WEIR_DROP_COUNTERS)) {
+    return errno_error("read counters");
+  }
+  return sums;
 }
 
 } // namespace weir::redirect

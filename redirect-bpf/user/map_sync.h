@@ -53,7 +53,14 @@ std::vector<Key> list_keys(int map) {
   return keys;
 }
 
-// Elements in use. Reads the map in batches; what changes meanwhile may be missed.
+// A hash map's elements in batches: keys and values one behind the other, and how many. What
+// changes meanwhile may be missed.
+Result<void> read_batches(
+    int map, std::size_t key_size, std::size_t value_size,
+    const std::function<void(std::span<const char>, std::span<const char>, std::size_t)>& take);
 std::uint64_t count_entries(int map, std::size_t key_size, std::size_t value_size);
+
+// Of all CPUs: weir_counters and weir_drops.
+Result<Counters> read_counters(int counters, int drops);
 
 } // namespace weir::redirect

@@ -77,11 +77,24 @@ wait_for() { # wait_for WHAT COMMAND…
 
 ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; } # for names without a space
 
-# What HTTP servers serve, and the policy that lets the client have it: two rules for bench/server.
+# Of a process and its children, where a proxy works in these. 0: no process.
+group_ticks() {
+  local pid total=0
+  if [[ $1 -ne 0 ]]; then
+    for pid in "$1" $(cat "/proc/$1/task/$1/children"); do
+      total=$((total + $(ticks "$pid")))
+    done
+  fi
+  echo "$total"
+}
+
+# What HTTP servers serve, by its size, and the policy that lets the client have it.
 write_pages() {
   mkdir -p "$dir/www"
-  head -c 64 /dev/zero | tr '\0' x >"$dir/www/small"
-  head -c 16384 /dev/zero | tr '\0' x >"$dir/www/large"
+  head -c 64 /dev/zero | tr '\0' x >"$dir/www/64"
+  head -c 16384 /dev/zero | tr '\0' x >"$dir/www/16k"
+  head -c 1048576 /dev/zero | tr '\0' x >"$dir/www/1m"
+  truncate -s 1G "$dir/www/1g"
 }
 write_http_policy() {
   mkdir -p "$dir/policies"
@@ -96,6 +109,10 @@ spec:
       toPorts:
         - ports: [{port: "80", protocol: TCP}]
           rules:
-            http: [{method: GET, path: "/small"}, {method: GET, path: "/large"}]
+            http:
+              - {method: GET, path: "/64"}
+              - {method: GET, path: "/16k"}
+              - {method: GET, path: "/1m"}
+              - {method: GET, path: "/1g"}
 END
 }

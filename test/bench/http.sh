@@ -1,30 +1,45 @@
 #!/usr/bin/env bash
-# How fast is HTTP through weir? sudo ./test/bench/http.sh [--rounds 5] [--seconds 3] [--bin DIR]
+# How fast is HTTP through weir?
+# sudo ./test/bench/http.sh [--rounds 3] [--seconds 2] [--rows "ROW…"] [--bin DIR]
 #
-# One node namespace, three pairs of pods, each a client with wrk and a server with nginx:
+# A row is SIZE-USE-CONNECTIONS: 64, 16k or 1m bytes of body, connections that are kept (keep) or
+# one a request (close), how many at once; or 1g, one download of that size. All rows:
+#
+#   64-keep-32 64-keep-256 16k-keep-32 16k-keep-256 1m-keep-32 1m-keep-256
+#   64-close-32 64-close-256 16k-close-32 1g
+#
+# One node namespace, four pairs of pods, each a client with wrk (curl for 1g) and a server, nginx:
 #
 #   direct       nobody between them
-#   weir         BPF redirection to weir-proxy, a policy with two HTTP rules
+#   weir         BPF redirection to weir-proxy, a policy with an HTTP rule for each body
 #   accelerated  the same with joined sockets (acceleration.enabled)
-#   haproxy      nft TPROXY to HAProxy, mode http, "usesrc clientip", an ACL with the same two rules
+#   haproxy      nft TPROXY to HAProxy, mode http, "usesrc clientip", 64 KiB buffers, splicing where
+#                it finds that worth while, an ACL that says the same
+#   nginx        nft TPROXY to nginx, "proxy_bind $remote_addr transparent", the same by location and
+#                limit_except; its connections to the server are kept and shared by all clients
 #
-# Both proxies have one thread a core, keep the client's address, and hold one connection to the
-# server for each of the client's. weir writes its log line a request; HAProxy writes none, because
-# its way of logging to a file costs it a third of its speed and would flatter weir.
-# Rounds are interleaved; figures are medians. A round during which more than 5 % of the machine's
-# time was stolen by its host is run again. CPU is that of the proxy process and that of the whole
-# machine, in seconds for 100,000 requests.
+# All have two threads or workers and keep the client's address; weir and HAProxy hold one
+# connection to the server for each of the client's. weir writes its log line a request; the others
+# write none, because HAProxy's way of logging to a file costs it a third of its speed and would
+# flatter weir. Rounds are interleaved; figures are medians. A round during which more than 5 % of
+# the machine's time was stolen by its host is run again. CPU is that of the proxy and that of the
+# whole machine, in seconds for 100,000 requests, in row 1g for 100 GiB.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 # shellcheck source=common.sh
 source test/bench/common.sh
 
-rounds=5 seconds=3 connections=32 bin=
-take_options "rounds seconds bin" "$@"
+rounds=3 seconds=2 bin=
+rows="64-keep-32 64-keep-256 16k-keep-32 16k-keep-256 1m-keep-32 1m-keep-256
+  64-close-32 64-close-256 16k-close-32 1g"
+take_options "rounds seconds rows bin" "$@"
+for row in $rows; do
+  [[ $row =~ ^((64|16k|1m)-(keep|close)-[1-9][0-9]*|1g)$ ]] || usage
+done
 need_root
 prepare
-need_tools wrk nginx haproxy nft
+need_tools wrk nginx haproxy nft python3
 
 tag=weir-bench-$$
 names=(node)
@@ -65,11 +80,11 @@ route add default via 169.254.1.1
 END
 }
 
-start_server() { # start_server NAME: nginx with a file of 64 bytes and one of 16 KiB
+start_server() { # start_server NAME: nginx with a file of each size
   mkdir -p "$dir/$1"
   cat >"$dir/$1/nginx.conf" <<END
 daemon off; worker_processes 2; user root; pid $dir/$1/pid; error_log stderr;
-events { worker_connections 1024; }
+events { worker_connections 4096; }
 http {
   client_body_temp_path $dir/$1/a; proxy_temp_path $dir/$1/b; fastcgi_temp_path $dir/$1/c;
   uwsgi_temp_path $dir/$1/d; scgi_temp_path $dir/$1/e;
@@ -89,13 +104,13 @@ ip netns add "$tag-node"
 ip -n "$tag-node" link set lo up
 inside node sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
 number=10
-for mode in direct weir haproxy; do
+for mode in direct weir haproxy nginx; do
   make_pod "c-$mode" $((number += 1))
   make_pod "s-$mode" $((number += 1))
   start_server "s-$mode"
 done
-declare -A server=([direct]=10.0.1.12 [weir]=10.0.1.14 [accelerated]=10.0.1.14 [haproxy]=10.0.1.16)
-declare -A client=([direct]=c-direct [weir]=c-weir [accelerated]=c-weir [haproxy]=c-haproxy)
+declare -A server=([direct]=10.0.1.12 [weir]=10.0.1.14 [accelerated]=10.0.1.14 [haproxy]=10.0.1.16 [nginx]=10.0.1.18)
+declare -A client=([direct]=c-direct [weir]=c-weir [accelerated]=c-weir [haproxy]=c-haproxy [nginx]=c-nginx)
 
 # --- weir: knows its own two pods only
 mount -t bpf bpf "$dir/bpffs"
@@ -117,20 +132,22 @@ start node /dev/null "$dir/weir.log" "$bin/weir-proxy" --config "$dir/weir.yaml"
 weir=$!
 wait_for "weir's readiness" inside node curl -sSf http://127.0.0.1:9931/ready
 
-# --- HAProxy, behind the kernel's own transparent redirection
+# --- HAProxy and nginx, behind the kernel's own transparent redirection
 cat >"$dir/haproxy.cfg" <<END
 global
   nbthread 2
   tune.bufsize 65536
 defaults
   mode http
+  maxconn 4096
+  option splice-auto
   timeout connect 5s
   timeout client 60s
   timeout server 60s
 frontend transparent
   bind 0.0.0.0:8080 transparent
   acl allowed_method method GET
-  acl allowed_path path /small /large
+  acl allowed_path path /64 /16k /1m /1g
   http-request deny deny_status 403 unless allowed_method allowed_path
   default_backend original
 backend original
@@ -138,12 +155,36 @@ backend original
   http-reuse never
   server original ${server[haproxy]}:80
 END
+mkdir -p "$dir/nginx"
+cat >"$dir/nginx/nginx.conf" <<END
+daemon off; worker_processes 2; user root; pid $dir/nginx/pid; error_log stderr;
+events { worker_connections 4096; }
+http {
+  client_body_temp_path $dir/nginx/a; proxy_temp_path $dir/nginx/b; fastcgi_temp_path $dir/nginx/c;
+  uwsgi_temp_path $dir/nginx/d; scgi_temp_path $dir/nginx/e;
+  access_log off; keepalive_requests 100000000;
+  upstream original { server ${server[nginx]}:80; keepalive 512; keepalive_requests 100000000; }
+  server {
+    listen 8081 backlog=4096;
+    location / { deny all; }
+    location ~ ^/(64|16k|1m|1g)$ {
+      limit_except GET { deny all; }
+      proxy_pass http://original;
+      proxy_bind \$remote_addr transparent;
+      proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host \$host;
+      proxy_buffer_size 64k; proxy_buffers 16 64k; proxy_busy_buffers_size 128k;
+      proxy_max_temp_file_size 0;
+    }
+  }
+}
+END
 inside node nft -f - <<'END'
 table ip bench {
   chain prerouting {
     type filter hook prerouting priority mangle;
     iifname "lxcc-haproxy" tcp dport 80 tproxy to :8080 meta mark set 1 accept
-    iifname "lxcs-haproxy" socket transparent 1 meta mark set 1 accept
+    iifname "lxcc-nginx" tcp dport 80 tproxy to :8081 meta mark set 1 accept
+    iifname { "lxcs-haproxy", "lxcs-nginx" } socket transparent 1 meta mark set 1 accept
   }
 }
 END
@@ -151,42 +192,84 @@ ip -n "$tag-node" rule add fwmark 1/0xff lookup 101
 ip -n "$tag-node" route add local default dev lo table 101
 start node "$dir/haproxy-requests" "$dir/haproxy.log" haproxy -db -f "$dir/haproxy.cfg"
 haproxy=$!
+# nginx cannot listen transparently by itself, but takes over sockets that it is given.
+start node /dev/null "$dir/nginx.log" python3 -c '
+import os, socket, sys
+listener = socket.socket()
+listener.setsockopt(socket.SOL_IP, 19, 1)  # IP_TRANSPARENT
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("0.0.0.0", 8081))
+listener.listen(4096)
+os.set_inheritable(listener.fileno(), True)
+os.environ["NGINX"] = f"{listener.fileno()};"
+os.execvp(sys.argv[1], sys.argv[1:])' nginx -e stderr -c "$dir/nginx/nginx.conf"
+nginx=$!
 
 accelerate() { inside node curl -sSf -X POST "http://127.0.0.1:9931/acceleration?enabled=$1" >/dev/null; }
 is_accelerated() { inside node curl -sSf http://127.0.0.1:9931/acceleration | grep -q '"enabled":true'; }
 joined_bytes() { inside node curl -sSf http://127.0.0.1:9931/acceleration | grep -o '"bytes_to_proxy":[0-9]*' | cut -d: -f2; }
 
-for mode in direct weir haproxy; do
-  wait_for "an answer through $mode" inside "c-$mode" curl -sSf "http://${server[$mode]}/small"
+# Nothing is redirected to a socket that is not there yet: packets would go to the server instead.
+listens() { inside node ss -Hltn "sport = :$1" | grep -q .; }
+wait_for "HAProxy" listens 8080
+wait_for "nginx" listens 8081
+for mode in direct weir haproxy nginx; do
+  wait_for "an answer through $mode" inside "c-$mode" curl -sSf "http://${server[$mode]}/64"
 done
-for mode in weir haproxy; do # the same ACL: it does deny
-  denied=$(inside "c-$mode" curl -s -o /dev/null -w '%{http_code}' "http://${server[$mode]}/other")
-  if [[ $denied != 403 ]]; then
-    complain "$mode answers $denied to a denied request"
-    exit 1
-  fi
+for mode in weir haproxy nginx; do # the same ACL: it does deny
+  for request in "POST 64" "GET other"; do
+    denied=$(inside "c-$mode" curl -s -o /dev/null -w '%{http_code}' -X "${request% *}" \
+      "http://${server[$mode]}/${request#* }")
+    if [[ $denied != 403 ]]; then
+      complain "$mode answers $denied to a request that is to be denied: $request"
+      exit 1
+    fi
+  done
 done
 
 # --- measuring
 machine() { awk '/^cpu /{print $2 + $3 + $4 + $7 + $8, $9, $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9}' /proc/stat; }
 memory() { awk -v key="$2:" '$1 == key {print $2}' "/proc/$1/status"; }
 
+declare -A proxy=([direct]=0 [weir]=$weir [accelerated]=$weir [haproxy]=$haproxy [nginx]=$nginx)
+
+load() { # load MODE ROW: prints "RATE P50 P99 UNITS", UNITS being what CPU is counted by
+  local mode=$1 row=$2 out size use connections url=http://${server[$1]} header=()
+  if [[ $row == 1g ]]; then
+    out=$(inside "${client[$mode]}" curl -sSf -o /dev/null -w '%{size_download} %{time_total}' "$url/1g")
+    awk '$1 != 2 ^ 30 { exit 1 } { print 1024 / $2, 0, 0, 1000 }' <<<"$out"
+    return
+  fi
+  IFS=- read -r size use connections <<<"$row"
+  [[ $use == keep ]] || header=(-H "Connection: close")
+  out=$(inside "${client[$mode]}" wrk -t2 -c"$connections" -d"${seconds}s" --latency "${header[@]}" \
+    "$url/$size")
+  if grep -Eq "Non-2xx|Socket errors" <<<"$out"; then
+    complain "$mode $row: $out"
+    return 1
+  fi
+  awk '
+    function ms(time) { return time ~ /us$/ ? time / 1000 : time ~ /ms$/ ? time + 0 : time * 1000 }
+    $1 == "50%" { p50 = ms($2) }
+    $1 == "99%" { p99 = ms($2) }
+    /requests in/ { requests = $1 }
+    /Requests\/sec/ { rate = $2 }
+    END { print rate, p50, p99, requests }' <<<"$out"
+}
+
 idle_rss=$(memory "$weir" VmRSS)
-one_round() { # one_round MODE FILE: appends a line to the table, or fails when time was stolen
-  local mode=$1 file=$2 pid=0 out used=0 before after proxy_before=0 proxy_after=0 joined=0
-  [[ $mode == weir || $mode == accelerated ]] && pid=$weir
+one_round() { # one_round MODE ROW: appends a line to the table, or fails when time was stolen
+  local mode=$1 row=$2 result before after proxy_before proxy_after joined=0
   if [[ $mode == accelerated ]]; then
     accelerate true
     wait_for "acceleration" is_accelerated
     joined=$(joined_bytes)
   fi
-  [[ $mode == haproxy ]] && pid=$haproxy
-  [[ $pid -eq 0 ]] || proxy_before=$(ticks "$pid")
+  proxy_before=$(group_ticks "${proxy[$mode]}")
   read -r -a before < <(machine)
-  out=$(inside "${client[$mode]}" wrk -t2 -c"$connections" -d"${seconds}s" --latency "http://${server[$mode]}/$file")
+  result=$(load "$mode" "$row") || exit 1
   read -r -a after < <(machine)
-  [[ $pid -eq 0 ]] || proxy_after=$(ticks "$pid")
-  used=$((after[0] - before[0]))
+  proxy_after=$(group_ticks "${proxy[$mode]}")
   if [[ $mode == accelerated ]]; then
     accelerate false
     if (($(joined_bytes) == joined)); then
@@ -197,34 +280,28 @@ one_round() { # one_round MODE FILE: appends a line to the table, or fails when 
   if (((after[1] - before[1]) * 20 > after[2] - before[2])); then
     return 1
   fi
-  if grep -Eq "Non-2xx|Socket errors" <<<"$out"; then
-    complain "$mode: $out"
-    exit 1
-  fi
-  awk -v mode="$mode" -v file="$file" -v proxy=$((proxy_after - proxy_before)) -v machine="$used" \
-    -v hertz="$(getconf CLK_TCK)" '
-    /99%/ { p99 = $2; ms = p99 ~ /us$/ ? p99 / 1000 : p99 ~ /ms$/ ? p99 + 0 : p99 * 1000 }
-    /requests in/ { requests = $1 }
-    /Requests\/sec/ { rate = $2 }
-    END { print mode, file, rate, ms, proxy / hertz / requests * 1e5, machine / hertz / requests * 1e5 }
-  ' <<<"$out" >>"$dir/table"
+  awk -v mode="$mode" -v row="$row" -v proxy=$((proxy_after - proxy_before)) \
+    -v machine=$((after[0] - before[0])) -v hertz="$(getconf CLK_TCK)" \
+    '{ print mode, row, $1, $2, $3, proxy / hertz / $4 * 1e5, machine / hertz / $4 * 1e5 }' \
+    <<<"$result" >>"$dir/table"
   # The logs are written, as in earnest, but not kept.
   : >"$dir/access.json"
   : >"$dir/haproxy-requests"
 }
 
-for file in small large; do
+for row in $rows; do
   for ((round = 0; round < rounds; round++)); do
-    for mode in direct weir accelerated haproxy; do
+    for mode in direct weir accelerated haproxy nginx; do
       for attempt in 1 2 3 4 5; do
-        if one_round $mode $file; then break; fi
-        complain "$mode $file: more than 5 % of the time was stolen (attempt $attempt)"
+        if one_round $mode "$row"; then break; fi
+        complain "$mode $row: more than 5 % of the time was stolen (attempt $attempt)"
         ((attempt < 5)) || exit 1
       done
     done
   done
 done
 
-echo "$connections connections, ${seconds} s a round, medians of $rounds interleaved rounds, $(nproc) cores, Linux $(uname -r)"
-python3 test/bench/medians.py "$dir/table"
+echo "${seconds} s a round, medians of $rounds interleaved rounds, $(nproc) cores, Linux $(uname -r)"
+echo "RATE is requests/s, in row 1g MiB/s"
+python3 test/bench/medians.py "$dir/table" haproxy
 echo "weir's RSS: $((idle_rss / 1024)) MiB idle, $(($(memory "$weir" VmRSS) / 1024)) MiB after the load, $(($(memory "$weir" VmHWM) / 1024)) MiB at most"

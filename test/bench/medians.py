@@ -1,9 +1,10 @@
-"""Lines "mode file requests/s p99 proxy-CPU machine-CPU" → a table of medians and ratios."""
+"""Lines "mode row rate p50 p99 proxy-CPU machine-CPU" → a table of medians and ratios.
+
+Usage: medians.py FILE PEER     PEER: the mode that the others are compared with, besides direct
+"""
 import collections
 import statistics
 import sys
-
-SIZES = {"small": "64 B", "large": "16 KiB"}
 
 
 def medians_of(path, names):
@@ -18,15 +19,15 @@ def medians_of(path, names):
 
 
 def main():
-    medians = medians_of(sys.argv[1], 2)
-    head = ("BODY", "MODE", "REQUESTS/S", "OF DIRECT", "OF HAPROXY", "P99 MS", "CPU PROXY",
-            "CPU MACHINE")
-    row = "{:<8}{:<12}{:>12}{:>11}{:>12}{:>9}{:>11}{:>13}"
-    print(row.format(*head))
-    for (mode, file), (rate, p99, proxy, machine) in medians.items():
-        direct, haproxy = medians["direct", file][0], medians["haproxy", file][0]
-        print(row.format(SIZES[file], mode, f"{rate:.0f}", f"{rate / direct:.2f}",
-                         f"{rate / haproxy:.2f}", f"{p99:.2f}", f"{proxy:.2f}", f"{machine:.2f}"))
+    medians, peer = medians_of(sys.argv[1], 2), sys.argv[2]
+    head = ("ROW", "MODE", "RATE", "OF DIRECT", "OF " + peer.upper(), "P50 MS", "P99 MS",
+            "CPU PROXY", "CPU MACHINE")
+    line = "{:<14}{:<12}{:>9}{:>11}{:>12}{:>9}{:>9}{:>11}{:>13}"
+    print(line.format(*head))
+    for (mode, row), (rate, p50, p99, proxy, machine) in medians.items():
+        direct, other = medians["direct", row][0], medians[peer, row][0]
+        print(line.format(row, mode, f"{rate:.0f}", f"{rate / direct:.2f}", f"{rate / other:.2f}",
+                          f"{p50:.2f}", f"{p99:.2f}", f"{proxy:.2f}", f"{machine:.2f}"))
 
 
 if __name__ == "__main__":

@@ -437,7 +437,7 @@ TEST_CASE("cleanup leaves everything as it was before") {
     maps.insert(info.id);
   }
   CHECK(programs.size() == 4);
-  CHECK(maps.size() == 16);
+  CHECK(maps.size() == 17);
 
   // While the process still runs, and once more when it is gone.
   REQUIRE(lab.node.on_thread([&] { return redirect::cleanup(lab.bpffs); }).has_value());

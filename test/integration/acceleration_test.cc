@@ -1,11 +1,17 @@
 // weir-proxy with joined sockets: the same verdicts, by the short way; switched while it runs;
 // killed, it leaves pods neither stuck nor unjudged.
+#include "test/integration/endless_server.h"
 #include "test/integration/policies.h"
 #include "test/integration/sentinel.h"
 #include "test/support/lab.h"
+#include "test/support/process_memory.h"
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <arpa/inet.h>
+#include <sys/resource.h>
+
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <string>
@@ -157,6 +163,87 @@ TEST_CASE("a connection that waits for its next request ends when weir is killed
     CHECK(eventually([&] { return connection->ended(); }));
     shop.lab.start_weir();
   }
+}
+
+// A connection of the pod whose answer has no end and is not read.
+UniqueFd ask_and_never_read(const Pod& pod, const std::string& address) {
+  return pod.netns().on_thread([&] {
+    // Sockets that block are not joined.
+    UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(80);
+    REQUIRE(::inet_pton(AF_INET, address.c_str(), &to.sin_addr) == 1);
+    REQUIRE((::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 ||
+             errno == EINPROGRESS));
+    pollfd waited{fd.get(), POLLOUT, 0};
+    REQUIRE(::poll(&waited, 1, 20'000) == 1);
+    const std::string request = "GET /discount HTTP/1.1\r\nHost: endless\r\n\r\n";
+    REQUIRE(::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(request.size()));
+    return fd;
+  });
+}
+
+TEST_CASE("a thousand readers that never read hold a bounded memory, and others are served") {
+  require_root();
+  constexpr unsigned kReaders = 1000;
+  rlimit files{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+  files.rlim_cur = files.rlim_max;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  lab.policies().publish({{"web.yaml", kHttpIngress}});
+  lab.set_acceleration("{enabled: true, pods: [\"shop/*\"]}");
+  lab.start_weir();
+  const EndlessServer server(web.netns(), 80);
+  std::size_t held[2] = {};
+  for (const bool joined : {false, true}) {
+    INFO("joined: " << joined);
+    REQUIRE(lab.admin("/acceleration?enabled=" + std::string(joined ? "true" : "false"), "POST")
+                ->status == 200);
+    REQUIRE(eventually([&] { return is_on(lab) == joined; }));
+    const std::size_t memory = process_memory(lab.weir().pid(), "RssAnon:");
+    const auto to_pods = shown(lab, "bytes_to_pods");
+    const std::uint64_t given = server.given();
+    std::vector<UniqueFd> readers;
+    for (unsigned i = 0; i < kReaders; ++i) {
+      readers.push_back(ask_and_never_read(client, web.address(Family::kV4)));
+    }
+    REQUIRE(eventually([&] { return server.answering() == kReaders; }, std::chrono::seconds(60)));
+    // Until nobody takes any more.
+    std::uint64_t last = 0;
+    auto since = std::chrono::steady_clock::now();
+    REQUIRE(eventually(
+        [&] {
+          const auto now = std::chrono::steady_clock::now();
+          if (server.given() != last) {
+            last = server.given();
+            since = now;
+          }
+          return now - since > std::chrono::seconds(2);
+        },
+        std::chrono::seconds(90)));
+    held[joined ? 1 : 0] = (server.given() - given) / kReaders;
+    CHECK((shown(lab, "bytes_to_pods") > to_pods) == joined);
+    const std::size_t grown = process_memory(lab.weir().pid(), "RssAnon:") - memory;
+    WARN((joined ? "joined: " : "by TCP: ")
+         << held[joined ? 1 : 0] / 1024 << " KiB on the way to each reader, "
+         << grown / kReaders / 1024 << " KiB in weir");
+    CHECK(grown < kReaders * 256 * 1024);
+    for (const Family family : {Family::kV4, Family::kV6}) {
+      auto other = HttpConnection::open(client.netns(), web.address(family), 80);
+      REQUIRE(other);
+      const auto reply = other->request({.target = "/discount", .host = "small"});
+      REQUIRE(reply);
+      CHECK(reply->body == "ok");
+    }
+    readers.clear();
+    REQUIRE(eventually([&] { return server.answering() == 0; }, std::chrono::seconds(60)));
+  }
+  CHECK(held[1] <= held[0] + 1024 * 1024);
 }
 
 } // namespace

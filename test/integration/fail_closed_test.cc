@@ -5,6 +5,11 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <set>
+
 namespace weir::test {
 namespace {
 
@@ -116,6 +121,93 @@ TEST_CASE("S1: while weir is away a redirected flow gets no answer from the serv
   }
   CHECK(web.curl({"--max-time", "5", "http://127.0.0.1/end"}).status == 200);
   CHECK(server.requests_before("/end").empty());
+}
+
+TEST_CASE(
+    "S5: through upgrade and downgrade to another map schema nothing forbidden gets through") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
+  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  HttpServer& server = lab.serve_http(web);
+  std::string egress = kFqdnEgress;
+  egress += "    - toEndpoints:\n        - matchLabels:\n            app: web\n";
+  lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", egress}});
+  lab.start_weir();
+  CHECK(client.dig({std::string("@") + kDnsV4, "+short", kAllowedName}).exit_code == 0);
+  // What a version with another schema leaves: pins in a folder of its own. Its programs, on its
+  // maps, go on judging until the next version has taken their links over.
+  const std::filesystem::path pins = lab.bpffs() / "weir";
+  std::filesystem::path own;
+  for (const auto& entry : std::filesystem::directory_iterator(pins)) {
+    own = entry.path();
+  }
+  REQUIRE(own.filename().string().starts_with("v"));
+  const auto links_of = [&] {
+    std::set<std::string> links;
+    for (const auto& entry : std::filesystem::directory_iterator(own / "links")) {
+      links.insert(entry.path().filename());
+    }
+    return links;
+  };
+  const auto links = links_of();
+  CHECK_FALSE(links.empty());
+  {
+    std::vector<std::unique_ptr<Sentinel>> sentinels;
+    for (const Family family : {Family::kV4, Family::kV6}) {
+      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
+        return gets_through(stranger, web.address(family), {.target = "/discount?stranger"});
+      }));
+      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
+        return gets_through(client, web.address(family),
+                            {.method = "POST", .target = "/discount?denied"});
+      }));
+      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
+        return gets_through(client, other_address(family), {.target = "/forbidden"});
+      }));
+    }
+    const auto all_attempted = [&](unsigned more) {
+      return std::all_of(sentinels.begin(), sentinels.end(),
+                         [&](const auto& sentinel) { return attempted(*sentinel, more); });
+    };
+    for (const bool orderly : {true, false, true, false}) {
+      INFO("orderly end: " << orderly);
+      REQUIRE(all_attempted(5));
+      if (orderly) {
+        lab.stop_weir();
+      } else {
+        lab.kill_weir();
+      }
+      std::filesystem::rename(own, pins / "v999");
+      REQUIRE(all_attempted(10));
+      lab.start_weir();
+      CHECK_FALSE(std::filesystem::exists(pins / "v999")); // nothing of the other is left
+      CHECK(links_of() == links);
+      REQUIRE(all_attempted(5));
+      for (const Family family : {Family::kV4, Family::kV6}) {
+        CHECK(
+            client
+                .curl({"--max-time", "5", "http://" + url_host(web.address(family)) + "/discount"})
+                .status == 200);
+      }
+      // By the address learned before: the state folder has it.
+      CHECK(client.curl({"--max-time", "5", std::string("http://") + kAllowedV4 + "/"}).status ==
+            200);
+    }
+    for (const auto& sentinel : sentinels) {
+      sentinel->stop();
+      CHECK(sentinel->passed() == 0);
+    }
+  }
+  CHECK(web.curl({"--max-time", "5", "http://127.0.0.1/end"}).status == 200);
+  for (const std::string& line : server.requests_before("/end")) {
+    CHECK(line.ends_with("GET /discount 200"));
+  }
+  CHECK(lab.world().run({"curl", "-sS", "http://127.0.0.1/end"}).exit_code == 0);
+  for (const std::string& line : lab.world_http().requests_before("/end")) {
+    CHECK(line.find("/forbidden") == std::string::npos);
+  }
 }
 
 } // namespace

@@ -4,7 +4,10 @@
 Usage: grpc_pair.py serve ADDRESS              prints "ready", then serves /pkg.Svc/*
        grpc_pair.py call ADDRESS METHOD COUNT  calls it, then streams COUNT messages both ways;
                                                prints the outcome of each
+       grpc_pair.py mix ADDRESS COUNT          COUNT calls of Ok and of No at the same time on one
+                                               connection; prints how many came to what
 """
+import collections
 import concurrent.futures
 import sys
 
@@ -43,7 +46,17 @@ def call(address, method, count):
         print(outcome(lambda: sum(len(answer) for answer in stream(messages, timeout=20))))
 
 
+def mix(address, count):
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        methods = [channel.unary_unary(f"/pkg.Svc/{name}") for name in ("Ok", "No")]
+        calls = [method.future(b"x" * 2000, timeout=20) for _ in range(count) for method in methods]
+        outcomes = collections.Counter(call.code().name for call in calls)
+        print(*(f"{name} {outcomes[name]}" for name in sorted(outcomes)))
+
+
 if sys.argv[1] == "serve":
     serve(sys.argv[2])
+elif sys.argv[1] == "mix":
+    mix(sys.argv[2], int(sys.argv[3]))
 else:
     call(sys.argv[2], sys.argv[3], int(sys.argv[4]))

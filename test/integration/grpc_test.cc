@@ -42,6 +42,10 @@ TEST_CASE("X10: gRPC calls pass by their path, and a denied one ends with PERMIS
     };
     CHECK(call("Ok") == "OK re:hello\nOK 2000600\n");
     CHECK(call("No") == "PERMISSION_DENIED Access denied\nPERMISSION_DENIED Access denied\n");
+    const Outcome mixed =
+        client.netns().run({"/usr/bin/python3", WEIR_GRPC_PAIR, "mix", address, "200"});
+    INFO(mixed.text());
+    CHECK(mixed.out == "OK 200 PERMISSION_DENIED 200\n");
     server.send_signal(SIGKILL);
     CHECK(server.wait(std::chrono::seconds(5)));
   }

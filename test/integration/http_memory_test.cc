@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
 #include <thread>
@@ -148,7 +149,7 @@ TEST_CASE("a body of any size streams through in the same memory, both ways") {
   CHECK(weir.peak() < before + 4 * kMiB);
 }
 
-TEST_CASE("a client that does not read is not read ahead for") {
+TEST_CASE("R3: a client that does not read is not read ahead for") {
   Weir weir;
   TcpPeer client = weir.connect();
   client.send(kGet);
@@ -182,7 +183,7 @@ TEST_CASE("a client that does not read is not read ahead for") {
   take_zeros(client, body_size());
 }
 
-TEST_CASE("thousands of idle connections cost little each, and always the same") {
+TEST_CASE("R4: thousands of idle connections cost little each, and always the same") {
   constexpr std::size_t kConnections = 5000;
   rlimit files{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
@@ -222,7 +223,66 @@ TEST_CASE("thousands of idle connections cost little each, and always the same")
   CHECK(rounds[3] < rounds[1] + kMiB);
 }
 
-TEST_CASE("R: clients that never finish are ended, and others are served meanwhile") {
+TEST_CASE("R6: paths without end leave no trace in metrics or memory") {
+  Weir weir;
+  const auto metrics = [&] {
+    auto connection = HttpConnection::open("127.0.0.1", weir.admin_port);
+    const auto reply = connection->request({.target = "/stats/prometheus", .host = "127.0.0.1"});
+    return std::count(reply->body.begin(), reply->body.end(), '\n');
+  };
+  TcpPeer client = weir.connect();
+  std::size_t number = 0, answer = 0;
+  const auto ask = [&](std::size_t count) {
+    for (std::size_t sent = 0; sent < count; sent += 100) {
+      std::string requests;
+      for (int i = 0; i < 100; ++i) {
+        const std::string own = std::to_string(number++);
+        requests += "GET /" + own + "?q=" + own + " HTTP/1.1\r\nHost: h" + own + "\r\n\r\n";
+      }
+      client.send(requests);
+      if (answer == 0) {
+        answer = client.read_until("Access denied\r\n").size();
+        client.read(99 * answer);
+      } else {
+        REQUIRE(client.read(100 * answer).ends_with("Access denied\r\n"));
+      }
+    }
+  };
+  ask(1000);
+  const auto lines = metrics();
+  const std::size_t before = weir.memory();
+  ask(100'000);
+  CHECK(metrics() == lines);
+  CHECK(weir.memory() < before + 4 * kMiB);
+}
+
+TEST_CASE("A5: greedy and slow readers of metrics hold up no request") {
+  Weir weir;
+  std::vector<TcpPeer> greedy;
+  std::string pages;
+  for (int i = 0; i < 100; ++i) {
+    pages += "GET /stats/prometheus HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+  }
+  for (int i = 0; i < 30; ++i) { // some 300 MB of answers that nobody reads
+    greedy.push_back(TcpPeer::connect_to({*IpAddress::parse("127.0.0.1"), weir.admin_port}));
+    greedy.back().send(pages);
+  }
+  TcpPeer client = weir.connect();
+  client.send(kGet);
+  TcpPeer server = weir.server.accept();
+  answer_one(client, server);
+  for (int i = 0; i < 1000; ++i) {
+    client.send(kGet);
+    answer_one(client, server);
+  }
+  for (const TcpPeer& one : greedy) { // still there: they were not simply turned away
+    char byte = 0;
+    CHECK(::recv(one.fd(), &byte, 1, MSG_PEEK) == 1);
+  }
+  CHECK(weir.memory() < 64 * kMiB);
+}
+
+TEST_CASE("R1 and R5: clients that never finish are ended, and others are served meanwhile") {
   Weir weir("{headTimeout: 2s, maxConnectionsPerPod: 400}");
   std::vector<TcpPeer> slow;
   for (int i = 0; i < 400; ++i) {

@@ -5,6 +5,8 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
+#include <chrono>
+#include <cstdlib>
 #include <thread>
 
 namespace weir::test {
@@ -73,6 +75,115 @@ TEST_CASE(
   CHECK(wrongly_allowed == 0);
   CHECK(answered >= kRequests);
   WARN(answered << " requests during " << kSwaps << " swaps");
+}
+
+// WEIR_RELOAD_SECONDS=600 is what the checklist asks for.
+std::chrono::seconds reload_time() {
+  const char* const wanted = std::getenv("WEIR_RELOAD_SECONDS");
+  return std::chrono::seconds(wanted != nullptr ? std::atoi(wanted) : 4);
+}
+
+// Port 8080 is open to the client by one of two policies, never by both and never by none; 8081 is
+// open to nobody.
+std::map<std::string, std::string> with_port(unsigned which) {
+  auto files = kSets[which];
+  const std::string open = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: "
+                           "port, namespace: shop}\nspec:\n  endpointSelector: {matchLabels: "
+                           "{app: web}}\n  ingress:\n    - fromEndpoints: [{matchLabels: {app: "
+                           "client}}]\n      toPorts: [{ports: [{port: \"8080\"}]}]\n";
+  files[which == 0 ? "x.yaml" : "y.yaml"] += "---\n" + open;
+  return files;
+}
+
+std::uint64_t revision(Lab& lab) {
+  return lab.admin_json("/server_info").at("policy_revision").to_number<std::uint64_t>();
+}
+
+TEST_CASE("S3: policies exchanged a hundred times a second give no wrong verdict") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  HttpServer& judged = lab.serve_http(web, 80);
+  lab.serve_http(web, 8080);
+  HttpServer& closed = lab.serve_http(web, 8081);
+  lab.policies().publish(with_port(0));
+  lab.start_weir();
+  const std::uint64_t first = revision(lab);
+
+  std::atomic<bool> running{true};
+  std::atomic<unsigned> requests{0}, connections{0}, lost{0}, refused{0}, let_through{0};
+  const auto ask = [&](Family family) {
+    auto connection = HttpConnection::open(client.netns(), web.address(family), 80);
+    for (unsigned i = 0; running && connection; ++i) {
+      const bool forbidden = i % 4 == 3;
+      const auto reply =
+          connection->request({.target = forbidden ? "/never" : (i % 2 == 0 ? "/a" : "/b")});
+      lost += reply ? 0 : 1;
+      if (!reply) {
+        return;
+      }
+      refused += !forbidden && reply->status != 200 ? 1 : 0;
+      let_through += forbidden && reply->status != 403 ? 1 : 0;
+      ++requests;
+    }
+  };
+  // A SYN that is wrongly dropped would be sent again: the kernel's word is asked for below.
+  const auto connect_anew = [&](Family family) {
+    while (running) {
+      auto connection = HttpConnection::open(client.netns(), web.address(family), 8080);
+      const auto reply =
+          connection ? connection->request({.target = "/open"}) : std::optional<HttpReply>{};
+      lost += reply && reply->status == 200 ? 0 : 1;
+      ++connections;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5)); // ports come back after a minute
+    }
+  };
+  const auto knock = [&](Family family) {
+    while (running) {
+      if (HttpConnection::open(client.netns(), web.address(family), 8081,
+                               std::chrono::milliseconds(20))) {
+        ++let_through;
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (const Family family : {Family::kV4, Family::kV6}) {
+    threads.emplace_back(ask, family);
+    threads.emplace_back(connect_anew, family);
+    threads.emplace_back(knock, family);
+  }
+  const auto begun = std::chrono::steady_clock::now();
+  unsigned published = 0;
+  for (auto next = begun; next < begun + reload_time(); next += std::chrono::milliseconds(10)) {
+    std::this_thread::sleep_until(next); // the pace is what is tested
+    lab.policies().publish(with_port(++published % 2));
+    REQUIRE(lab.admin("/reload", "POST")->status == 200);
+  }
+  running = false;
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  const auto seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  CHECK(lost == 0);
+  CHECK(refused == 0);
+  CHECK(let_through == 0);
+  CHECK(requests > 0);
+  CHECK(connections > 0);
+  // Of drops there are those at the closed port and no others.
+  const auto drops = lab.admin_json("/flows?verdict=DROPPED");
+  for (const auto& row : drops.as_array()) {
+    CHECK(row.at("destination").at("port").to_number<unsigned>() == 8081);
+  }
+  CHECK(web.curl({"--max-time", "5", "http://127.0.0.1:8081/end"}).status == 200);
+  CHECK(closed.requests_before("/end").empty());
+  CHECK(web.curl({"--max-time", "5", "http://127.0.0.1/end"}).status == 200);
+  for (const std::string& line : judged.requests_before("/end")) {
+    CHECK(line.find("/never") == std::string::npos);
+  }
+  WARN(revision(lab) - first << " policies in " << seconds << " s; " << requests << " requests and "
+                             << connections << " connections judged");
 }
 
 } // namespace

@@ -103,6 +103,36 @@ TEST_CASE("a static HTTP listener asks the ingress policy of its endpoint") {
         std::vector<std::string>{"127.0.0.1 GET /discount 200"});
 }
 
+TEST_CASE("A6: what credentials hold is neither logged nor told, allowed or denied") {
+  Loopback loopback;
+  std::string policy = kHttpIngress;
+  policy.replace(
+      policy.find("path: \"/discount\"\n"), 18,
+      "path: \"/discount\"\n                headers: [\"Authorization: Bearer wanted-0\"]\n");
+  loopback.policies.publish({{"web.yaml", policy}});
+  const auto ask = [&](const std::string& authorization) {
+    return run({.argv = {"curl", "-sS", "--max-time", "5", "-H", "Authorization: " + authorization,
+                         "-H", "Cookie: session=cookie-0", "-H", "Accept: application/problem+json",
+                         "-u", "user-0:password-0", "-w", "%{http_code}",
+                         "http://127.0.0.1:" + std::to_string(loopback.http_port) + "/discount"}})
+        .out;
+  };
+  std::string told;
+  REQUIRE(eventually([&] { return (told = ask("Bearer given-0")).ends_with("403"); }));
+  CHECK(told.find("header `Authorization` is not what it asks for") != std::string::npos);
+  CHECK(ask("Bearer wanted-0").ends_with("200"));
+  REQUIRE(eventually([&] {
+    return read_file(loopback.folder.path() / "access.log").find("ALLOWED") != std::string::npos;
+  }));
+  const std::string everything =
+      told + read_file(loopback.folder.path() / "access.log") +
+      read_file(loopback.folder.path() / "weir.log") +
+      loopback.get(loopback.admin_port, "/config_dump").value_or(HttpReply{}).body;
+  for (const char* value : {"given-0", "wanted-0", "cookie-0", "password-0"}) {
+    CHECK(everything.find(value) == std::string::npos);
+  }
+}
+
 TEST_CASE("weirctl policy trace asks the running proxy for what is in force") {
   Loopback loopback;
   const auto trace = [&](std::vector<std::string> arguments) {

@@ -148,7 +148,7 @@ TEST_CASE("HTTP/1.1 and HTTP/2 inside TLS are judged, and travel on inside TLS")
   }
 }
 
-TEST_CASE("T: a request for another host than the hello's server name is denied") {
+TEST_CASE("T15: a request for another host than the hello's server name is denied") {
   Node node;
   node.serve_tls(true);
   node.start(tls_policy(kBoth));
@@ -169,7 +169,88 @@ TEST_CASE("T: a server name that no rule has gets an alert, and nothing reaches 
   CHECK(node.logged(R"("reason":"sni")"));
 }
 
-TEST_CASE("T: a server that does not prove its name is not passed through") {
+const std::string kBank = "bank.example.test";
+
+// In one entry of toPorts names pass unread, in another one requests are judged.
+std::string split_policy(const std::string& names, const std::string& path = "/public/.*") {
+  return tls_policy("          serverNames: [" + names +
+                        "]\n        - ports: [{port: \"443\", protocol: TCP}]\n" + kBoth,
+                    path);
+}
+
+TEST_CASE("Server names that pass unread and requests that are judged share one port") {
+  Node node;
+  node.public_ca.issue("server", std::string("DNS:") + kName + ",DNS:" + kBank);
+  node.serve_tls(true);
+  node.start(split_policy(kBank));
+  const std::vector<std::string> by_server = {"--cacert", node.public_ca.path("ca.crt")};
+  CHECK(node.curl("/admin", by_server, kBank) == "2 200"); // the server's own certificate
+  CHECK(node.curl("/public/x") == "2 200");                // weir's
+  CHECK(node.curl("/admin") == "2 403");
+  CHECK(node.curl("/public/x", by_server) == "0 000");
+  CHECK(node.curl("/public/x", {"-k"}, "other.example.test") == "0 000");
+  CHECK(node.curl("/public/x", {"-k"}, "127.0.0.1") == "0 000"); // no name
+  CHECK(node.curl("/public/x", {}, kName, false) == "1.1 403");  // not TLS
+  CHECK(node.tls_server->log() == "HTTP/2.0 GET /admin 200\nHTTP/2.0 GET /public/x 200\n");
+  CHECK(node.logged(R"("protocol":"tls")"));
+}
+
+TEST_CASE("What passes unread goes on while its name passes, whatever else changes") {
+  Node node;
+  node.public_ca.issue("server", std::string("DNS:") + kName + ",DNS:" + kBank);
+  node.serve_tls(false);
+  node.start(split_policy(kBank));
+  // Requests on one connection, one after the other, until it ends.
+  const fs::path output = node.folder.path() / "client";
+  const Process client = Process::start(
+      {.argv = {"/usr/bin/python3", "-c", R"(import http.client, socket, ssl, sys, time
+context = ssl.create_default_context(cafile=sys.argv[1])
+raw = socket.create_connection(("127.0.0.1", int(sys.argv[2])), 10)
+tls = context.wrap_socket(raw, server_hostname=sys.argv[3])
+try:
+    while True:
+        tls.sendall(b"GET /admin HTTP/1.1\r\nHost: " + sys.argv[3].encode() + b"\r\n\r\n")
+        answer = http.client.HTTPResponse(tls)
+        answer.begin()
+        answer.read()
+        print(answer.status, flush=True)
+        time.sleep(0.02)
+except OSError as error:
+    print("ended", type(error).__name__, flush=True)
+)",
+                node.public_ca.path("ca.crt"), std::to_string(node.listener), kBank},
+       .output = output});
+  const auto goes_on = [&] {
+    const std::size_t before = read_file(output).size();
+    return eventually([&] {
+             const std::string said = read_file(output);
+             return said.size() > before + 40 || said.find("ended") != std::string::npos;
+           }) &&
+           read_file(output).find("ended") == std::string::npos;
+  };
+  CHECK(goes_on());
+  // Seen in force on a connection of its own, then on the running one.
+  node.policies.publish({{"out.yaml", split_policy(kBank, "/other/.*")}});
+  REQUIRE(eventually([&] { return node.curl("/public/x") == "1.1 403"; }));
+  CHECK(goes_on());
+  node.policies.publish({{"out.yaml", split_policy(kBank + ", more.example.test")}});
+  REQUIRE(eventually([&] { return node.curl("/public/x") == "1.1 200"; }));
+  CHECK(goes_on());
+  std::string only_names = split_policy(kBank);
+  only_names.erase(only_names.find("        - ports", only_names.find("serverNames")));
+  node.policies.publish({{"out.yaml", only_names}});
+  REQUIRE(eventually([&] { return node.curl("/public/x", {"-k"}) == "0 000"; }));
+  CHECK(goes_on());
+  node.policies.publish({{"out.yaml", split_policy(kBank)}});
+  REQUIRE(eventually([&] { return node.curl("/public/x") == "1.1 200"; }));
+  CHECK(goes_on());
+  node.policies.publish({{"out.yaml", split_policy("more.example.test")}});
+  CHECK(eventually([&] { return read_file(output).find("ended") != std::string::npos; }));
+  INFO(read_file(node.folder.path() / "access.log"));
+  CHECK(node.logged(R"("verdict":"DENIED")"));
+}
+
+TEST_CASE("T17: a server that does not prove its name is not passed through") {
   Node node;
   SECTION("by another authority") {
     node.trust.publish({{"ca.crt", node.ours.path("ca.crt")}});
@@ -272,7 +353,7 @@ TEST_CASE("A renewed certificate is shown without a restart") {
   CHECK(node.curl("/public/x") == "0 000"); // the old authority is not its issuer
 }
 
-TEST_CASE("A header is compared with the only item of a secret, and with its new one") {
+TEST_CASE("A3: A header is compared with the only item of a secret, and with its new one") {
   Node node;
   node.serve_plain();
   fs::create_directories(node.folder.path() / "secrets/shop/token");
@@ -299,6 +380,94 @@ TEST_CASE("A header is compared with the only item of a secret, and with its new
                                  node.admin("/policies")->body +
                                  read_file(node.folder.path() / "weir.log");
   CHECK(everything.find("renewed") == std::string::npos);
+}
+
+// nginx that says what of the two fields reached it, in HTTP/2 by prior knowledge or in HTTP/1.1.
+Process serve_fields(const fs::path& folder, std::uint16_t port, bool http2) {
+  fs::create_directories(folder);
+  std::string config =
+      "daemon off;\npid " + (folder / "pid").string() + ";\nevents {}\nhttp {\n  access_log off;\n";
+  for (const char* temporary : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
+    config += std::string("  ") + temporary + "_temp_path " + (folder / temporary).string() + ";\n";
+  }
+  config += "  server { listen 127.0.0.1:" + std::to_string(port) + (http2 ? " http2" : "") +
+            "; location / { return 200 \"token=$http_x_token other=$http_x_other\"; } }\n}\n";
+  write_file(folder / "nginx.conf", config);
+  Process nginx =
+      Process::start({.argv = {"nginx", "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf"},
+                      .output = folder / "output"});
+  REQUIRE(eventually([&] { return !read_file(folder / "pid").empty(); }));
+  return nginx;
+}
+
+TEST_CASE("P6: a secret's value is put into requests, and is shown nowhere") {
+  for (const bool http2 : {false, true}) {
+    INFO((http2 ? "HTTP/2" : "HTTP/1.1"));
+    Node node;
+    const Process server = serve_fields(node.folder.path() / "fields", node.upstream, http2);
+    const fs::path token = node.folder.path() / "secrets/shop/token/value";
+    fs::create_directories(token.parent_path());
+    write_file(token, "s3cret-0");
+    std::string policy = tls_policy("");
+    const std::string rule = "{path: \"/public/.*\"}";
+    std::string rules;
+    for (const char* mismatch : {"ADD", "REPLACE", "DELETE", "LOG"}) {
+      rules += std::string(rules.empty() ? "" : ", ") + "{path: /" + mismatch +
+               ", headerMatches: [{name: X-Token, secret: {name: token}, mismatch: " + mismatch +
+               "}]}";
+    }
+    policy.replace(policy.find(rule), rule.size(), rules);
+    node.start(policy);
+    const auto ask = [&](const std::string& path, const std::string& value) {
+      std::vector<std::string> argv = {"curl",
+                                       "-sS",
+                                       "--max-time",
+                                       "5",
+                                       "-H",
+                                       "X-Other: o",
+                                       http2 ? "--http2-prior-knowledge" : "--http1.1"};
+      if (!value.empty()) {
+        argv.insert(argv.end(), {"-H", "X-Token: " + value});
+      }
+      argv.push_back("http://127.0.0.1:" + std::to_string(node.listener) + path);
+      return run({.argv = argv}).out;
+    };
+    CHECK(ask("/ADD", "") == "token=s3cret-0 other=o");
+    CHECK(ask("/ADD", "s3cret-0") == "token=s3cret-0 other=o");
+    CHECK(ask("/REPLACE", "") == "token=s3cret-0 other=o");
+    CHECK(ask("/REPLACE", "forged") == "token=s3cret-0 other=o");
+    CHECK(ask("/DELETE", "forged") == "token= other=o");
+    CHECK(ask("/DELETE", "s3cret-0") == "token=s3cret-0 other=o");
+    CHECK(ask("/LOG", "forged") == "token=forged other=o");
+    CHECK(node.logged(R"("header_mismatches":"X-Token")"));
+    write_file(token, "s3cret-1");
+    CHECK(eventually([&] { return ask("/REPLACE", "forged") == "token=s3cret-1 other=o"; }));
+
+    // What cannot be a header's value, or is not there, allows nothing, and is said.
+    const auto denied = [&] {
+      for (const char* path : {"/ADD", "/REPLACE", "/DELETE", "/LOG"}) {
+        if (ask(path, "s3cret-1") != "Access denied\r\n" || ask(path, "") != "Access denied\r\n") {
+          return false;
+        }
+      }
+      return node.policy_message().find("headerMatches: secret shop/token: ") != std::string::npos;
+    };
+    for (const char* broken : {"s3cret-1\n", "s3cret-1\r\nHost: other", ""}) {
+      write_file(token, broken);
+      CHECK(eventually(denied));
+    }
+    write_file(token, "s3cret-1");
+    CHECK(eventually([&] { return ask("/ADD", "") == "token=s3cret-1 other=o"; }));
+    fs::remove(token);
+    CHECK(eventually(denied));
+
+    std::string everything =
+        read_file(node.folder.path() / "weir.log") + read_file(node.folder.path() / "access.log");
+    for (const char* page : {"/config_dump", "/policies", "/stats", "/listeners", "/endpoints"}) {
+      everything += node.admin(page).value_or(HttpReply{}).body;
+    }
+    CHECK(everything.find("s3cret") == std::string::npos);
+  }
 }
 
 TEST_CASE("TLS of a pod is ended and begun on its way to a server that sees the pod's address") {
@@ -332,8 +501,17 @@ TEST_CASE("TLS of a pod is ended and begun on its way to a server that sees the 
     CHECK(curl("/public/x", {version}) == 200);
     CHECK(curl("/admin", {version}) == 403);
   }
+  // Many streams inside TLS, denied ones among allowed ones of the same connection.
+  const std::string base = std::string("https://") + kName;
+  const Outcome load = client.netns().run({"h2load", "-n", "400", "-c", "4", "-m", "50",
+                                           "--connect-to=" + web.address(Family::kV4) + ":443",
+                                           base + "/public/many", base + "/denied"});
+  INFO(load.text());
+  CHECK(load.out.find("400 total, 400 started, 400 done") != std::string::npos);
+  CHECK(load.out.find("200 2xx, 0 3xx, 200 4xx, 0 5xx") != std::string::npos);
   const std::string log = server.log();
   INFO(log);
+  CHECK(log.find("/denied") == std::string::npos);
   CHECK(log.find("HTTP/2.0 GET /public/x 200") != std::string::npos);
   CHECK(log.find("HTTP/1.1 GET /public/x 200") != std::string::npos);
   CHECK(log.find("/admin") == std::string::npos);

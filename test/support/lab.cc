@@ -37,6 +37,8 @@ constexpr const char* kNodeV4 = "172.31.0.1";
 constexpr const char* kNodeV6 = "fd00:172:31::1";
 constexpr const char* kWorldV4 = "172.31.0.254";
 constexpr const char* kWorldV6 = "fd00:172:31::254";
+constexpr const char* kBridgeV4 = "10.0.1.1"; // the pods' gateway, where they are bridged
+constexpr const char* kBridgeV6 = "fd00:10:1::1";
 constexpr std::uint16_t kAdminPort = 9931;
 
 bool accepts(const NetNs* where, const std::string& address, std::uint16_t port) {
@@ -345,7 +347,25 @@ Pod& Lab::add_pod(PodSpec spec, bool connected) {
   return pod;
 }
 
+void Lab::use_bridge(bool netfilter) {
+  x_bridged = true;
+  x_node->ip({"link add cni0 type bridge", std::string("addr add ") + kBridgeV4 + "/24 dev cni0",
+              std::string("addr add ") + kBridgeV6 + "/64 dev cni0 nodad", "link set cni0 up"});
+  for (const char* program : {"iptables", "ip6tables"}) {
+    x_node->sysctl(std::string("net.bridge.bridge-nf-call-") + program, netfilter ? "1" : "0");
+  }
+}
+
 void Lab::connect_pod(const Pod& pod) {
+  if (x_bridged) {
+    connect({*x_node, pod.interface(), {}}, {pod.netns(), "eth0", {}});
+    x_node->ip({"link set " + pod.interface() + " master cni0"});
+    pod.netns().ip({"addr add " + pod.address(Family::kV4) + "/24 dev eth0",
+                    "addr add " + pod.address(Family::kV6) + "/64 dev eth0 nodad",
+                    std::string("route add default via ") + kBridgeV4 + " dev eth0",
+                    std::string("route add default via ") + kBridgeV6 + " dev eth0"});
+    return;
+  }
   connect({*x_node, pod.interface(), kHostMac}, {pod.netns(), "eth0", {}});
   pod.netns().ip(
       {"addr add " + pod.address(Family::kV4) + "/32 dev eth0",

@@ -195,6 +195,10 @@ public:
   [[nodiscard]] std::filesystem::path folder() const { return x_folder.path(); }
   [[nodiscard]] const std::filesystem::path& bpffs() const { return x_bpffs.path(); }
 
+  // Pods that are connected from here on are ports of one bridge, with one network a family, as
+  // docker, flannel and kind connect them. `netfilter`: the bridge's packets go through iptables as
+  // well (bridge-nf-call-iptables), which is how nodes of a cluster are set up.
+  void use_bridge(bool netfilter);
   // The pod is in endpoints.yaml from the next write_endpoints() on. With connected = false its
   // interface is made by connect_pod().
   Pod& add_pod(PodSpec spec, bool connected = true);
@@ -209,6 +213,8 @@ public:
   // From the next start_weir() on it runs as a container would: with these capabilities ("BPF") and
   // no others, no way to new ones, and nothing to write to but the lab's folder.
   void confine(const std::vector<std::string>& capabilities);
+  // From the next start_weir() on it is started by this command, which weir's is appended to.
+  void start_in(std::vector<std::string> command) { x_confinement = std::move(command); }
   // The value of `dns` in weir.yaml, as YAML.
   void set_dns(std::string yaml) { x_dns_options = std::move(yaml); }
   // The value of `acceleration` in weir.yaml, as YAML.
@@ -247,6 +253,7 @@ private:
   std::unique_ptr<HttpServer> x_world_http;
   std::unique_ptr<DnsServer> x_dns;
   std::unique_ptr<PolicyFolder> x_policies;
+  bool x_bridged = false;
   std::string x_services = "[]";
   std::string x_dns_options = "{}";
   std::string x_kubernetes;               // the section's content, as YAML

@@ -38,9 +38,10 @@ build_packages=(g++ cmake ninja-build pkg-config ccache lld git ca-certificates
   "libboost$boost-dev" libllhttp-dev libc-ares-dev libbpf-dev libelf-dev zlib1g-dev libssl-dev
   libyaml-cpp-dev libre2-dev libcli11-dev libspdlog-dev libnghttp2-dev catch2 linux-libc-dev)
 test_packages=(iproute2 iptables iputils-ping procps curl nginx-light dnsmasq-base bind9-dnsutils
-  netcat-openbsd nghttp2-client nghttp2-server openssl python3 python3-grpcio
+  netcat-openbsd nghttp2-client nghttp2-server wrk apache2-utils openssl
+  python3 python3-grpcio python3-requests
   bind9 knot knot-dnsutils unbound musl-tools shellcheck jq)
-bench_packages=(haproxy nftables nghttp2-proxy wrk linux-perf dnsperf dnsdist)
+bench_packages=(haproxy nftables nghttp2-proxy linux-perf dnsperf dnsdist)
 
 case $tier in
 run) packages=("${run_packages[@]}") ;;

@@ -93,6 +93,7 @@ public:
     state.counts[WEIR_JOIN_UNREAD] = 2;
     return state;
   }
+  admin::FlowLog& flows() override { return flow_log; }
   Result<boost::json::object> trace(const admin::TraceQuestion& question) const override {
     if (question.from.empty()) {
       return invalid_error("from: must be given");
@@ -114,6 +115,7 @@ public:
     x_readiness = std::move(readiness);
   }
 
+  admin::FlowLog flow_log;
   std::atomic<int> reloads{0}, drains{0}, quits{0};
   std::atomic<bool> bpf_fails{false}, accelerated{false};
 

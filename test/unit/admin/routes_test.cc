@@ -96,7 +96,7 @@ TEST_CASE("the configuration in force is shown with its defaults") {
   CHECK(info.at("kubernetes").at("staleness_seconds") == 42);
 }
 
-TEST_CASE("what changes something wants POST") {
+TEST_CASE("A2: what changes something wants POST") {
   struct Case {
     const char* path;
     const char* allow;
@@ -140,7 +140,7 @@ TEST_CASE("acceleration is shown with its counts, and switched by POST") {
   CHECK(admin.ask(verb::get, "/acceleration", Face::kMetrics).status == 404);
 }
 
-TEST_CASE("a web page can neither post nor, by a name of its own, read") {
+TEST_CASE("A2: a web page can neither post nor, by a name of its own, read") {
   Admin admin;
   CHECK(admin.ask(verb::post, "/quitquitquit", Face::kAdmin, "127.0.0.1:9931", true).status == 403);
   CHECK(admin.ask(verb::post, "/quitquitquit", Face::kAdmin, "evil.example").status == 403);
@@ -237,6 +237,20 @@ TEST_CASE("help lists every path, and an unknown one is 404") {
   CHECK(admin.ask(verb::get, "/policies/").status == 404);
   CHECK(admin.ask(verb::get, "http://127.0.0.1/policies").status == 404);
   CHECK(admin.ask(verb::get, "").status == 404);
+}
+
+TEST_CASE("A4: nothing is HTML, and no browser may take it for that") {
+  Admin admin;
+  const std::string help = admin.ask(verb::get, "/help").body;
+  std::size_t paths = 0;
+  for (std::size_t at = help.find("  GET  /"); at != std::string::npos;
+       at = help.find("  GET  /", at + 1), ++paths) {
+    const std::string path = help.substr(at + 7, help.find(' ', at + 7) - at - 7);
+    CAPTURE(path);
+    const std::string type(admin.ask(verb::get, path).content_type);
+    CHECK((type == "application/json" || type.starts_with("text/plain")));
+  }
+  CHECK(paths > 10);
 }
 
 TEST_CASE("both stats pages are served") {

@@ -165,7 +165,7 @@ TEST_CASE("every pair of bytes gives one line that a strict parser accepts") {
   }
 }
 
-TEST_CASE("a value is cut at 8 KiB, and never inside a character") {
+TEST_CASE("R9: a value is cut at 8 KiB, and never inside a character") {
   CHECK(parsed_path(std::string(8192, 'a')) == std::string(8192, 'a'));
   CHECK(parsed_path(std::string(8193, 'a')) == std::string(8192, 'a') + "…");
   std::string wide(8191, 'a');
@@ -329,7 +329,7 @@ TEST_CASE("a reader that went away does not end the process, and lines continue 
 
 } // namespace
 
-TEST_CASE("R: a flood of denials is cut to so many lines a second, and what is left out is told") {
+TEST_CASE("R7: a flood of denials is cut to so many lines a second, and what is left out is told") {
   const Folder folder;
   const std::string path = folder.file("log");
   {

@@ -49,8 +49,11 @@ TEST_CASE("a denial names its policy and has the fixed body") {
   CHECK(out == "HTTP/1.1 403 Forbidden\r\nServer: weir\r\nContent-Type: text/plain\r\n"
                "x-weir-denied-by: shop/api\r\nContent-Length: 15\r\n\r\nAccess denied\r\n");
   out.clear();
-  http::write_own_answer(
-      {.status = 403, .denied_by = "default-deny", .close = true, .to_head = true}, out);
+  http::write_own_answer({.status = 403,
+                          .denied_by = "default-deny",
+                          .connection = http::ConnectionField::kClose,
+                          .to_head = true},
+                         out);
   CHECK(out.ends_with("Content-Length: 15\r\nConnection: close\r\n\r\n"));
 }
 

@@ -99,7 +99,7 @@ TEST_CASE("A server that closes ends its streams, and the next stream finds a ne
     f.upstream.last().end();
   }
   f.poll();
-  CHECK(f.to_client.find(FrameType::kHeaders, 1)->field(":status") == "503");
+  CHECK(f.to_client.find(FrameType::kHeaders, 1)->field(":status") == "502");
   CHECK(f.log.lines.at(0).reason == "upstream-closed");
   f.send(headers(3, request(), true));
   CHECK(f.upstream.connections() == 2);

@@ -82,7 +82,7 @@ TEST_CASE("a listener on an address that is not there is an error that names it"
 
 // UBSan looks at objects through a pipe of its own, and takes them for broken when it gets none.
 #ifndef __SANITIZE_ADDRESS__
-TEST_CASE("out of file descriptors, accepting goes on when there are some again") {
+TEST_CASE("R8: out of file descriptors, accepting goes on when there are some again") {
   Accepting a("127.0.0.1");
   test::TcpPeer client = test::TcpPeer::connect_to(a.address);
   rlimit before{};

@@ -122,6 +122,24 @@ TEST_CASE("bound names: another policy that opens the address opens it for every
   CHECK_FALSE(judge_sni(shared(f, 443), "b.example.com", 0).allowed);
 }
 
+TEST_CASE("bound names: beside rules that look inside TLS only a learned name passes unread") {
+  Fixture f;
+  f.document(bound(open_ports("a.example.com", kBothPorts)))
+      .policy("inside",
+              "{endpointSelector: {matchLabels: {app: web}}, egress: [{toEntities: [world], "
+              "toPorts: [{ports: [{port: \"443\", protocol: TCP}], terminatingTLS: {secret: {name: "
+              "s}}, rules: {http: [{path: /a}]}}]}]}")
+      .compile();
+  const std::uint64_t a = groups(f, "a.example.com");
+  const FlowDecision flow = shared(f, 443);
+  REQUIRE(flow.protocol == L7Protocol::kHttp);
+  CHECK(binds_names(flow));
+  CHECK(passes_unread(flow, "a.example.com", a));
+  CHECK_FALSE(passes_unread(flow, "b.example.com")); // whatever the name: looked into
+  CHECK(judge_sni(unread_tls(flow), "a.example.com", a).allowed);
+  CHECK_FALSE(judge_sni(unread_tls(flow), "b.example.com").allowed);
+}
+
 TEST_CASE("bound names: `false` binds nothing") {
   Fixture f;
   std::string text = bound(open_ports("a.example.com", kBothPorts));

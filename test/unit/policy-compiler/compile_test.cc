@@ -206,6 +206,96 @@ TEST_CASE("server names: the same selector and ports do not lift them, another s
   CHECK(judge_sni(other.egress(WEIR_IDENTITY_WORLD_IPV4, 443), "example.org").allowed);
 }
 
+namespace {
+
+// A toPorts entry for TLS on port 443, and what it asks.
+std::string on_443(const std::string& asks) {
+  return "{ports: [{port: \"443\", protocol: TCP}], " + asks + "}";
+}
+const std::string kInside = "terminatingTLS: {secret: {name: s}}, rules: {http: [{path: /a}]}";
+
+std::string to_api(const std::string& ports, const std::string& selector = "app: api") {
+  return "{toEndpoints: [{matchLabels: {" + selector + "}}], toPorts: [" + ports + "]}";
+}
+std::string web_egress(const std::string& rules) {
+  return "{endpointSelector: {matchLabels: {app: web}}, egress: [" + rules + "]}";
+}
+
+} // namespace
+
+TEST_CASE("server names that pass unread stand beside rules that look inside TLS") {
+  const std::string passes = on_443("serverNames: [bank.test, both.test]");
+  const std::string inside = on_443("serverNames: [api.test, both.test], " + kInside);
+  Fixture f;
+  SECTION("in one rule") { f.policy("p", web_egress(to_api(passes + ", " + inside))); }
+  SECTION("in two policies") {
+    f.policy("one", web_egress(to_api(passes))).policy("two", web_egress(to_api(inside)));
+  }
+  SECTION("in two policies, the other way round") {
+    f.policy("one", web_egress(to_api(inside))).policy("two", web_egress(to_api(passes)));
+  }
+  SECTION("by two selectors") {
+    f.policy("p", web_egress(to_api(passes) + ", " +
+                             to_api(inside, "io.kubernetes.pod.namespace: shop, app: api")));
+  }
+  f.compile();
+  CHECK_FALSE(mentions(f.result, "l7-conflict"));
+  const FlowDecision flow = f.egress(Fixture::kApi, 443);
+  REQUIRE(flow.protocol == L7Protocol::kHttp);
+  CHECK(passes_unread(flow, "bank.test"));
+  CHECK_FALSE(passes_unread(flow, "api.test"));
+  CHECK_FALSE(passes_unread(flow, "both.test")); // who looks inside goes before
+  CHECK_FALSE(passes_unread(flow, "other.test"));
+  CHECK_FALSE(passes_unread(flow, std::nullopt));
+  const FlowDecision unread = unread_tls(flow);
+  CHECK(judge_sni(unread, "bank.test").allowed);
+  CHECK_FALSE(judge_sni(unread, "api.test").allowed);
+  CHECK_FALSE(get(unread, "GET", "/a").allowed);
+  CHECK(get(flow, "GET", "/a").allowed);
+  CHECK_FALSE(get(flow, "GET", "/b").allowed);
+}
+
+TEST_CASE("a rule that looks inside TLS whatever the name leaves alone the names that pass") {
+  Fixture f;
+  f.policy("p",
+           web_egress(to_api(on_443("serverNames: [\"*.bank.test\"]") + ", " + on_443(kInside))))
+      .compile();
+  const FlowDecision flow = f.egress(Fixture::kApi, 443);
+  CHECK(passes_unread(flow, "www.bank.test"));
+  CHECK_FALSE(passes_unread(flow, "bank.test"));
+}
+
+TEST_CASE("where nothing looks inside TLS, requests and server names are still at odds") {
+  const std::string passes = on_443("serverNames: [bank.test]");
+  Fixture same;
+  same.policy("p", web_egress(to_api(passes + ", " + on_443("rules: {http: [{path: /a}]}"))))
+      .compile();
+  CHECK(mentions(same.result, "l7-conflict"));
+  CHECK(same.egress(Fixture::kApi, 443).verdict == Verdict::kDeny);
+
+  Fixture apart; // HTTP takes the flow
+  apart
+      .policy("p", web_egress(to_api(passes) + ", " +
+                              to_api(on_443("rules: {http: [{path: /a}]}"),
+                                     "io.kubernetes.pod.namespace: shop, app: api")))
+      .compile();
+  CHECK(apart.egress(Fixture::kApi, 443).protocol == L7Protocol::kHttp);
+  CHECK_FALSE(passes_unread(apart.egress(Fixture::kApi, 443), "bank.test"));
+}
+
+TEST_CASE("what passes unread is refused where a denial could not be judged") {
+  const std::string rules =
+      to_api(on_443("serverNames: [bank.test]") + ", " + on_443(kInside)) + "], egressDeny: [";
+  Fixture requests;
+  requests.policy("p", web_egress(rules + to_api(on_443("rules: {http: [{path: /b}]}")))).compile();
+  CHECK_FALSE(passes_unread(requests.egress(Fixture::kApi, 443), "bank.test"));
+  CHECK(get(requests.egress(Fixture::kApi, 443), "GET", "/a").allowed);
+
+  Fixture names;
+  names.policy("p", web_egress(rules + to_api(on_443("serverNames: [evil.test]")))).compile();
+  CHECK_FALSE(passes_unread(names.egress(Fixture::kApi, 443), "bank.test"));
+}
+
 TEST_CASE("overlapping prefixes and their holes are told apart by cells") {
   Fixture f;
   f.policy("p", "{endpointSelector: {}, egress: [{toCIDRSet: [{cidr: 10.0.0.0/8, except: "
@@ -434,7 +524,7 @@ TEST_CASE("required authentication cannot be proved and opens nothing") {
   CHECK(f.ingress(Fixture::kClient, 80).verdict == Verdict::kAllow);
 }
 
-TEST_CASE("an expression too big to compile fails alone") {
+TEST_CASE("H15: an expression too big to compile fails alone") {
   Fixture f;
   f.policy("p",
            "{endpointSelector: {}, ingress: [{toPorts: [{ports: [{port: \"80\", protocol: TCP}], "
@@ -569,6 +659,32 @@ TEST_CASE("P6: a header with a mismatch action refuses nothing and says what is 
   CHECK(decision.actions[0]->list[1].kind == HeaderAction::Kind::kLog);
   CHECK(judge_http(flow, {"GET", "/b", "web", {}}).actions[0] == nullptr);
 }
+
+TEST_CASE("P6: a rule that speaks of a secret that is not there allows nothing") {
+  for (const char* mismatch :
+       {"", ", mismatch: LOG", ", mismatch: ADD", ", mismatch: DELETE", ", mismatch: REPLACE"}) {
+    CAPTURE(mismatch);
+    Fixture f;
+    f.policy("p", std::string("{endpointSelector: {matchLabels: {app: web}}, ingress: [{toPorts: "
+                              "[{ports: [{port: \"80\", protocol: TCP}], rules: {http: [{path: "
+                              "/a, headerMatches: [{name: X-Token, value: kept, secret: {name: "
+                              "token}") +
+                      mismatch + "}]}, {path: /b}]}}]}]}");
+    const HttpHeader sent[] = {{"x-token", "kept"}};
+    f.compile();
+    const FlowDecision without = f.ingress(Fixture::kClient, 80);
+    CHECK_FALSE(judge_http(without, {"GET", "/a", "web", sent}).allowed);
+    CHECK_FALSE(judge_http(without, {"GET", "/a", "web", {}}).allowed);
+    CHECK(judge_http(without, {"GET", "/b", "web", {}}).allowed);
+    f.input.header_secrets = {{"shop/token", "s3cret"}};
+    f.compile();
+    const HttpHeader right[] = {{"x-token", "s3cret"}};
+    CHECK(judge_http(f.ingress(Fixture::kClient, 80), {"GET", "/a", "web", right}).allowed);
+    CHECK(judge_http(f.ingress(Fixture::kClient, 80), {"GET", "/a", "web", sent}).allowed ==
+          (mismatch[0] != '\0'));
+  }
+}
+
 TEST_CASE("where names are wanted, questions that are plainly allowed go by way of the proxy") {
   const std::string allow = "toEndpoints: [{matchLabels: {app: client}}]";
   const auto kernel_says = [&](const std::string& more, bool observe, std::uint8_t protocol,

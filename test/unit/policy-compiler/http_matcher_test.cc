@@ -40,6 +40,19 @@ TEST_CASE("literals and literal prefixes need no regular expression") {
   CHECK(kind_of("/a|/b\\") == Kind::kNever); // no expression, so /a is none of its matches
 }
 
+TEST_CASE("H14: a path's rule ends where its text does, not at a longer segment") {
+  for (const auto& [rule, path] : {std::pair{"/public", "/publicadmin"},
+                                   {"/public", "/public/"},
+                                   {"/public/.*", "/publicadmin"},
+                                   {"/public/.*", "/public"},
+                                   {"/a|/public", "/publicadmin"},
+                                   {"/pub[l]ic/?", "/publicadmin"}}) {
+    CAPTURE(rule, path);
+    CHECK_FALSE(FieldMatcher::compile(rule).matches(path));
+  }
+  CHECK(FieldMatcher::compile("/public.*").matches("/publicadmin")); // who writes this means it
+}
+
 TEST_CASE("a prefix opens no bytes that its expression would not") {
   const FieldMatcher prefix = FieldMatcher::compile("/a/.*");
   CHECK(prefix.matches("/a/"));
@@ -115,7 +128,7 @@ TEST_CASE("a list finds a rule exactly when one of its rules accepts alone") {
   }
 }
 
-TEST_CASE("headers: name without case, value exact, repeated ones joined with commas") {
+TEST_CASE("W11: headers: name without case, value exact, repeated ones joined with commas") {
   const HttpHeader once[] = {{"X-Token", "abc"}, {"other", "1"}};
   const HttpHeader twice[] = {{"x-token", "a"}, {"other", "1"}, {"X-TOKEN", "b"}};
   CHECK(HeaderMatcher{"x-token", "abc", false}.matches(once));

@@ -26,7 +26,8 @@ bool contains(std::string_view text, std::string_view part) {
 
 } // namespace
 
-TEST_CASE("an allowed request reaches the server in canonical form and its answer comes back") {
+TEST_CASE(
+    "H11: an allowed request reaches the server in canonical form and its answer comes back") {
   HttpFixture f;
   CHECK(
       f.send("GET /x/../public/%61?q HTTP/1.1\r\nHost: SHOP.\r\nX-Weir-Fake: 1\r\nA: b\r\n\r\n") ==
@@ -292,6 +293,19 @@ TEST_CASE("interim answers are passed on, but not without end and not to HTTP/1.
   CHECK_FALSE(old.over());
 }
 
+TEST_CASE("an HTTP/1.0 client that keeps its connection is told of it when it is denied, too") {
+  HttpFixture f;
+  const std::string denied = "GET /admin HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+  for (int i = 0; i < 2; ++i) {
+    const std::string answer = f.send(denied);
+    CHECK(status_line(answer) == "HTTP/1.1 403 Forbidden");
+    CHECK(contains(answer, "Connection: keep-alive\r\n"));
+    CHECK_FALSE(f.peer->ended());
+  }
+  CHECK(contains(f.send("GET /admin HTTP/1.0\r\n\r\n"), "Connection: close\r\n"));
+  CHECK(f.over());
+}
+
 TEST_CASE("an HTTP/1.0 client gets a chunked body without chunks, ended by the connection") {
   HttpFixture f;
   f.send("GET /public HTTP/1.0\r\nConnection: keep-alive\r\nHost: a\r\n\r\n");
@@ -448,6 +462,20 @@ TEST_CASE("X10: an upgrade to h2c is taken out of the request") {
   CHECK(f.server_got() == kGet);
 }
 
+TEST_CASE("X11: where HTTP/2 is not spoken its preface is refused, and nothing is passed through") {
+  HttpFixture f;
+  f.service.http2 = {};
+  // The preface, SETTINGS and a request whose bytes a server that speaks HTTP/2 would take.
+  const std::string answer = f.send(std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") +
+                                    std::string("\0\0\0\4\0\0\0\0\0", 9) +
+                                    std::string("\0\0\3\1\5\0\0\0\1\x82\x86\x84", 12));
+  CHECK(status_line(answer) == "HTTP/1.1 400 Bad Request");
+  CHECK(f.peer->ended());
+  CHECK(f.upstream.connections() == 0);
+  CHECK(f.log.lines.at(0).verdict == AccessVerdict::kError);
+  CHECK(f.log.lines.at(0).reason == "http2-preface");
+}
+
 TEST_CASE("H10: CONNECT is refused, OPTIONS * is judged as the path *") {
   HttpFixture f;
   CHECK(status_line(f.send("CONNECT shop:80 HTTP/1.1\r\nHost: shop\r\n\r\n")) ==
@@ -467,7 +495,8 @@ TEST_CASE("W6: what is too long is answered 414 or 431") {
         "HTTP/1.1 431 Request Header Fields Too Large");
 }
 
-TEST_CASE("R: a head that does not get finished is answered 408, an idle connection is closed") {
+TEST_CASE(
+    "R1 and R4: a head that does not get finished is answered 408, an idle connection is closed") {
   HttpFixture slow;
   slow.send("GET /public HTTP/1.1\r\n");
   for (int i = 0; i < 4; ++i) {
@@ -484,6 +513,35 @@ TEST_CASE("R: a head that does not get finished is answered 408, an idle connect
   CHECK(idle.over());
   CHECK(idle.peer->ended());
   CHECK(idle.log.lines.empty());
+}
+
+TEST_CASE("R2: a body that stops coming is answered 408 and never whole for the server") {
+  HttpFixture f;
+  f.send("POST /public HTTP/1.1\r\nHost: shop\r\nContent-Length: 10\r\n\r\nabc");
+  f.pass(299s);
+  CHECK(f.send("d") == "");
+  f.pass(299s); // a byte is a sign of life
+  CHECK_FALSE(f.over());
+  f.pass(2s);
+  CHECK(status_line(f.peer->take()) == "HTTP/1.1 408 Request Timeout");
+  CHECK(f.upstream.last().was_reset());
+  CHECK(f.server_got().ends_with("\r\n\r\nabcd"));
+  CHECK(f.log.lines.at(0).status == 408);
+  CHECK(f.log.lines.at(0).reason == "body-timeout");
+}
+
+TEST_CASE("R3: an answer that nobody reads ends with the idle time, for both sides") {
+  HttpFixture f;
+  f.peer->limit(100);
+  f.send(kGet);
+  f.upstream.last().write("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" +
+                          std::string(50000, 'x'));
+  f.poll();
+  f.pass(301s);
+  CHECK(f.over());
+  CHECK(f.peer->was_reset());
+  CHECK(f.upstream.last().was_reset());
+  CHECK(f.log.lines.at(0).verdict == AccessVerdict::kError);
 }
 
 TEST_CASE("a server that does not answer in time is 504, one that refuses 503") {
@@ -581,7 +639,22 @@ TEST_CASE("a connection that the client wants closed is closed after the answer"
   CHECK(f.server_got() == kGet);
   CHECK(f.answer(kOk) == "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
   CHECK(f.over());
-  CHECK(f.upstream.last().ended());
+  CHECK_FALSE(f.peer->was_reset());
+}
+
+TEST_CASE("a server's connection at rest is reset, but never with a body that may be unread") {
+  for (const bool body : {false, true}) {
+    HttpFixture f;
+    f.send(body ? "POST /public HTTP/1.1\r\nHost: shop\r\nContent-Length: 2\r\n\r\nhi" : kGet);
+    CHECK(f.answer(kOk) == kOk);
+    f.peer->end();
+    f.poll();
+    CHECK(f.over());
+    CHECK(f.upstream.last().was_reset() == !body);
+    CHECK(f.upstream.last().ended() == body);
+    CHECK(f.peer->ended());
+    CHECK_FALSE(f.peer->was_reset());
+  }
 }
 
 TEST_CASE("the worker's end resets what is in the middle of a message") {

@@ -307,7 +307,7 @@ TEST_CASE("an audited policy lets pass at L7 and at L4, and tells what it would 
   }
 }
 
-TEST_CASE("R: one client has so many connections, and room again when one has ended") {
+TEST_CASE("R5: one client has so many connections, and room again when one has ended") {
   Fixture f(kHttpPolicy, "shop/client", config::ListenerProtocol::kHttp, 2);
   test::TcpPeer first = f.connect(), second = f.connect();
   for (test::TcpPeer* one : {&first, &second}) {

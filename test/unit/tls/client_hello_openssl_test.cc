@@ -74,7 +74,7 @@ TEST_CASE("T: real hellos of every version are read as OpenSSL's server reads th
   }
 }
 
-TEST_CASE("T: real hellos cut into small records are read as OpenSSL's server reads them") {
+TEST_CASE("T8: real hellos cut into small records are read as OpenSSL's server reads them") {
   test::OpensslServer server;
   test::ClientOptions options;
   options.server_name = "cut.example";

@@ -65,7 +65,8 @@ ByteVector joined(ByteVector a, const ByteVector& b) {
 
 } // namespace
 
-TEST_CASE("T: server name, ALPN and ECH are read; the name in lower case without its dot") {
+TEST_CASE(
+    "T2, T3, T10 and T11: names are read in lower case without their dot, beside GREASE and ECH") {
   const ClientHello hello = read(with_extensions({{0x0a0a, {}}, // GREASE
                                                   test::server_name_extension("WWW.Example.COM."),
                                                   test::alpn_extension({"h2", "http/1.1"}),
@@ -76,7 +77,7 @@ TEST_CASE("T: server name, ALPN and ECH are read; the name in lower case without
   CHECK(hello.encrypted_client_hello);
 }
 
-TEST_CASE("T: a hello without server name, without extensions, is a hello") {
+TEST_CASE("T1: a hello without server name, without extensions, is a hello") {
   CHECK(read(with_extensions({})).server_name == std::nullopt);
   CHECK_FALSE(read(with_extensions({})).encrypted_client_hello);
   test::HelloParts parts;
@@ -84,7 +85,7 @@ TEST_CASE("T: a hello without server name, without extensions, is a hello") {
   CHECK(read(test::in_records(test::hello_message(parts))).server_name == std::nullopt);
 }
 
-TEST_CASE("T: every way to cut the hello into records gives the same") {
+TEST_CASE("T8: every way to cut the hello into records gives the same") {
   test::HelloParts parts;
   parts.extensions = {test::server_name_extension("shop.example")};
   const ByteVector message = test::hello_message(parts);
@@ -93,7 +94,7 @@ TEST_CASE("T: every way to cut the hello into records gives the same") {
   }
 }
 
-TEST_CASE("T: a hello of more than 16 KiB is read, of more than 64 KiB refused") {
+TEST_CASE("T9: a hello of more than 16 KiB is read, of more than 64 KiB refused") {
   test::HelloParts parts;
   parts.extensions = {{0xfff0, ByteVector(20000)}, test::server_name_extension("a.example")};
   CHECK(read(test::in_records(test::hello_message(parts))).server_name == "a.example");
@@ -121,7 +122,7 @@ TEST_CASE("T: what follows the hello's record is kept, not read") {
   CHECK(std::ranges::equal(reader.raw(), bytes));
 }
 
-TEST_CASE("T: other protocols are recognised at their first bytes") {
+TEST_CASE("T12, T13 and T14: other protocols are recognised at their first bytes") {
   CHECK(refusal(text("G")) == "not-tls"); // GET / HTTP/1.1
   CHECK(refusal({0x80}) == "sslv2-hello");
   CHECK(refusal({0x80, 0x2e, 1, 0, 2}) == "sslv2-hello");
@@ -165,7 +166,7 @@ TEST_CASE("T: another handshake message, or one behind the hello in its record, 
   CHECK(refusal(test::in_records(joined(message, message))) == "bytes-after-hello");
 }
 
-TEST_CASE("T: a server name extension that two readers could take for two names is refused") {
+TEST_CASE("T5: a server name extension that two readers could take for two names is refused") {
   const auto extension = test::server_name_extension("a.example");
   const auto other = test::server_name_extension("b.example");
   CHECK(refusal(with_extensions({extension, other})) == "sni-two-names");
@@ -187,7 +188,7 @@ TEST_CASE("T: a malformed server name extension is refused") {
   CHECK(refusal(with_extensions({{0, {0, 3, 0, 0, 0}}})) == "sni-empty");
 }
 
-TEST_CASE("T: a server name that is no host name is refused") {
+TEST_CASE("T4 and T6: a server name that is no host name is refused") {
   using namespace std::string_literals;
   CHECK(refusal(test::hello_for("192.0.2.1")) == "sni-ip-literal");
   CHECK(refusal(test::hello_for("a.example\0.evil.example"s)) == "sni-bad-character");

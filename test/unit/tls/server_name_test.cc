@@ -8,7 +8,7 @@
 using weir::tls::canonical_server_name;
 using weir::tls::server_name_fault;
 
-TEST_CASE("T: host names pass and are put into one form") {
+TEST_CASE("T2 and T3: host names pass and are put into one form") {
   const std::string label(63, 'a');
   for (const std::string& name :
        {std::string("example.com"), std::string("localhost"), std::string("_dmarc.x-y.example"),
@@ -21,7 +21,7 @@ TEST_CASE("T: host names pass and are put into one form") {
   CHECK(canonical_server_name("example.com.") == "example.com");
 }
 
-TEST_CASE("T: what is no host name is refused with its reason") {
+TEST_CASE("T6 and T7: what is no host name is refused with its reason") {
   using namespace std::string_literals;
   CHECK(server_name_fault("") == "sni-empty");
   CHECK(server_name_fault(std::string(256, 'a')) == "sni-too-long");
@@ -39,7 +39,7 @@ TEST_CASE("T: what is no host name is refused with its reason") {
   CHECK(server_name_fault(std::string(64, 'a') + ".example") == "sni-bad-label");
 }
 
-TEST_CASE("T: an IP literal in any spelling is no host name") {
+TEST_CASE("T4: an IP literal in any spelling is no host name") {
   const std::string_view literal =
       GENERATE("192.0.2.1", "192.0.2.1.", "2001:db8::1", "[2001:db8::1]", "127.1", "2130706433",
                "0x7f000001", "0x7f.0.0.0x1", "0177.0.0.01", "a.b.1", "example.com:443");

@@ -327,7 +327,7 @@ TEST_CASE("T: a name that an audited policy refuses passes and is told as AUDIT"
   CHECK(logged.reason == "sni");
 }
 
-TEST_CASE("T: a hello of more than 16 KiB is passed on whole") {
+TEST_CASE("T9: a hello of more than 16 KiB is passed on whole") {
   Rig rig;
   rig.policy.set(Need::kServerName, {"shop.example"});
   test::ClientOptions options = client_of("shop.example");
@@ -367,7 +367,7 @@ TEST_CASE("T: OpenSSL's client understands the alert, in every TLS version") {
   }
 }
 
-TEST_CASE("T: no server name where policy wants one gets access_denied") {
+TEST_CASE("T1: no server name where policy wants one gets access_denied") {
   Rig rig;
   rig.policy.set(Need::kServerName, {"shop.example"});
   const UniqueFd client = rig.open();
@@ -377,7 +377,7 @@ TEST_CASE("T: no server name where policy wants one gets access_denied") {
   CHECK(rig.log.wait().reason == "sni");
 }
 
-TEST_CASE("T: what is not TLS is reset and never passed on") {
+TEST_CASE("T12, T13 and T14: what is not TLS is reset and never passed on") {
   Rig rig;
   rig.policy.set(Need::kServerName, {"shop.example"});
   const UniqueFd client = rig.open();

@@ -29,7 +29,7 @@ using namespace weir::test;
 
 namespace {
 
-// A certificate for kName that is its own authority, as PEM.
+// A certificate for one DNS name that is its own authority, as PEM.
 constexpr const char* kName = "api.example.test";
 
 struct Pem {
@@ -42,17 +42,22 @@ std::string text_of(BIO* bio) {
   return {data, static_cast<std::size_t>(size)};
 }
 
-Pem make_certificate() {
+Pem make_certificate(std::string_view name = kName) {
   const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
   const std::unique_ptr<X509, decltype(&X509_free)> certificate(X509_new(), X509_free);
   X509_set_version(certificate.get(), X509_VERSION_3);
   X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -60);
   X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);
   X509_set_pubkey(certificate.get(), key.get());
-  X509_EXTENSION* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name,
-                                              (std::string("DNS:") + kName).c_str());
-  X509_add_ext(certificate.get(), names, -1);
-  X509_EXTENSION_free(names);
+  // By hand, so that the name can hold any byte.
+  GENERAL_NAME* one_name = GENERAL_NAME_new();
+  one_name->type = GEN_DNS;
+  one_name->d.dNSName = ASN1_IA5STRING_new();
+  ASN1_STRING_set(one_name->d.dNSName, name.data(), static_cast<int>(name.size()));
+  GENERAL_NAMES* names = GENERAL_NAMES_new();
+  sk_GENERAL_NAME_push(names, one_name);
+  X509_add1_ext_i2d(certificate.get(), NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT);
+  GENERAL_NAMES_free(names);
   REQUIRE(X509_sign(certificate.get(), key.get(), EVP_sha256()) > 0);
   const std::unique_ptr<BIO, decltype(&BIO_free)> one(BIO_new(BIO_s_mem()), BIO_free),
       two(BIO_new(BIO_s_mem()), BIO_free);
@@ -64,8 +69,9 @@ Pem make_certificate() {
 struct Ends {
   // pieces: how many bytes go at once; room: how many may be under way.
   explicit Ends(std::size_t pieces = 1 << 20,
-                std::size_t room = std::numeric_limits<std::size_t>::max()) {
-    const Pem pem = make_certificate();
+                std::size_t room = std::numeric_limits<std::size_t>::max(),
+                std::string_view name = kName) {
+    const Pem pem = make_certificate(name);
     server_context = std::move(*tls::make_server_context({pem.certificate, pem.key}, {}));
     client_context = std::move(*tls::make_client_context(pem.certificate, {}));
     const auto end_of = [&](tls::Context& of, std::optional<MemoryPeer>& peer) {
@@ -239,6 +245,16 @@ TEST_CASE("T: a server that does not prove the name is refused in the handshake"
     ends.shake(name);
     CHECK(ends.connected == tls::make_error(tls::StreamError::kCertificate));
     CHECK(ends.accept_ended);
+  }
+}
+
+TEST_CASE("T16: a NUL in a certificate's name does not end the name") {
+  using namespace std::string_view_literals;
+  for (const std::string_view name :
+       {"api.example.test\0.evil.test"sv, "api.example.test\0"sv, "\0api.example.test"sv}) {
+    Ends ends(1 << 20, 1 << 20, name);
+    ends.shake();
+    CHECK(ends.connected == tls::make_error(tls::StreamError::kCertificate));
   }
 }
 

@@ -1,0 +1,149 @@
+// The kernel's verifier takes every program, however it is attached, and they do not grow unseen:
+// instructions.txt has how many instructions each has and how many the verifier looked at. More
+// than 10 % above that fails. WEIR_RENEW_INSTRUCTIONS=1 writes the file anew.
+//
+// Counts are of one kernel and one compiler: on another kernel (major.minor) only the loading is
+// tested, and the test says so.
+#include "test/support/netns.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/utsname.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+
+namespace weir::test {
+namespace {
+
+// Newer than the headers of Linux 6.1.
+constexpr auto kTcxIngress = static_cast<bpf_attach_type>(46);
+constexpr auto kTcxEgress = static_cast<bpf_attach_type>(47);
+
+struct Counts {
+  std::uint64_t verified = 0, translated = 0, jited_bytes = 0;
+};
+using Table = std::map<std::string, Counts>; // "object program attachment"
+
+std::string kernel() {
+  utsname names{};
+  REQUIRE(::uname(&names) == 0);
+  const std::string release = names.release;
+  return release.substr(0, release.find('.', release.find('.') + 1));
+}
+
+// A link of tcx, and a filter of clsact as older kernels have it, want other attach types of the
+// same program.
+void attach_as(bpf_object& object, const std::string& attachment) {
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, &object) {
+    if (bpf_program__type(program) == BPF_PROG_TYPE_SCHED_CLS) {
+      const bool ingress = bpf_program__expected_attach_type(program) == kTcxIngress;
+      bpf_program__set_expected_attach_type(program, attachment == "clsact" ? bpf_attach_type{}
+                                                     : ingress              ? kTcxIngress
+                                                                            : kTcxEgress);
+    }
+  }
+}
+
+void load(const std::string& name, const std::string& path, const std::string& attachment,
+          Table& table) {
+  INFO(name << " " << attachment);
+  const std::unique_ptr<bpf_object, void (*)(bpf_object*)> object(
+      bpf_object__open_file(path.c_str(), nullptr), &bpf_object__close);
+  REQUIRE(object != nullptr);
+  attach_as(*object, attachment);
+  REQUIRE(bpf_object__load(object.get()) == 0);
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object.get()) {
+    bpf_prog_info info{};
+    std::uint32_t length = sizeof(info);
+    REQUIRE(bpf_prog_get_info_by_fd(bpf_program__fd(program), &info, &length) == 0);
+    table[name + " " + bpf_program__name(program) + " " + attachment] = {
+        info.verified_insns, info.xlated_prog_len / 8, info.jited_prog_len};
+  }
+}
+
+Table read_table(std::string& of_kernel) {
+  Table table;
+  std::ifstream file(WEIR_INSTRUCTIONS);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string object, program, attachment;
+    Counts counts;
+    if (line.starts_with("kernel ")) {
+      of_kernel = line.substr(7);
+    } else if (!line.starts_with('#') && words >> object >> program >> attachment >>
+                                             counts.verified >> counts.translated >>
+                                             counts.jited_bytes) {
+      table[object + " " + program + " " + attachment] = counts;
+    }
+  }
+  return table;
+}
+
+void write_table(const Table& table) {
+  std::ofstream file(WEIR_INSTRUCTIONS, std::ios::trunc);
+  file << "# Written by: WEIR_RENEW_INSTRUCTIONS=1 bpf_verifier_test (as root)\n"
+          "# object program attachment: instructions that the verifier looked at, instructions,\n"
+          "# bytes of machine code (x86-64)\nkernel "
+       << kernel() << "\n";
+  for (const auto& [key, counts] : table) {
+    file << key << " " << counts.verified << " " << counts.translated << " " << counts.jited_bytes
+         << "\n";
+  }
+}
+
+bool has_grown(std::uint64_t now, std::uint64_t before) { return now * 10 > before * 11; }
+
+TEST_CASE("every program is verified in every way that it is attached, and has not grown") {
+  require_root();
+  Table now;
+  for (const char* attachment : {"tcx", "clsact"}) {
+    load("redirect_tc", WEIR_REDIRECT_OBJECT, attachment, now);
+  }
+  load("join", WEIR_JOIN_OBJECT, "cgroup", now);
+  CHECK(now.size() == 4 * 2 + 3);
+
+  if (std::getenv("WEIR_RENEW_INSTRUCTIONS") != nullptr) {
+    write_table(now);
+    return;
+  }
+  std::string of_kernel;
+  const Table before = read_table(of_kernel);
+  REQUIRE_FALSE(before.empty());
+  if (of_kernel != kernel()) {
+    WARN("instructions.txt is of Linux " << of_kernel << ", this is " << kernel()
+                                         << ": only the loading was tested");
+    return;
+  }
+  for (const auto& [key, counts] : now) {
+    INFO(key << "; if this is meant: WEIR_RENEW_INSTRUCTIONS=1 bpf_verifier_test");
+    REQUIRE(before.contains(key));
+    const Counts& were = before.at(key);
+    INFO("verified " << were.verified << " -> " << counts.verified << ", instructions "
+                     << were.translated << " -> " << counts.translated << ", bytes "
+                     << were.jited_bytes << " -> " << counts.jited_bytes);
+    CHECK_FALSE(has_grown(counts.verified, were.verified));
+    CHECK_FALSE(has_grown(counts.translated, were.translated));
+#ifdef __x86_64__
+    CHECK_FALSE(has_grown(counts.jited_bytes, were.jited_bytes));
+#endif
+  }
+  CHECK(before.size() == now.size()); // none is kept that is no more
+}
+
+TEST_CASE("growth of more than a tenth is found") {
+  CHECK_FALSE(has_grown(110, 100));
+  CHECK(has_grown(111, 100));
+  CHECK_FALSE(has_grown(90, 100));
+}
+
+} // namespace
+} // namespace weir::test
