@@ -125,7 +125,7 @@ private:
   unsigned x_ticks = 0;
   std::uint64_t x_saved_changes = 0; // of the FQDN cache
   bool x_save_failed = false;
-  std::string x_saved_policies;      // checksum of what is in the state folder
+  std::string x_saved_policies; // checksum of what is in the state folder
 
   mutable std::mutex x_view_mutex; // guards the next three
   std::shared_ptr<const admin::View> x_view;
