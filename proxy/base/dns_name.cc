@@ -20,9 +20,9 @@ bool DnsName::append_label(std::string_view label) {
     return false;
   }
   x_wire.push_back(static_cast<char>(label.size()));
-  for (const char c : label) {
-    x_wire.push_back(lower(c));
-  }
+  x_wire.append(label);
+  std::transform(x_wire.end() - static_cast<std::ptrdiff_t>(label.size()), x_wire.end(),
+                 x_wire.end() - static_cast<std::ptrdiff_t>(label.size()), lower);
   return true;
 }
 
@@ -95,7 +95,15 @@ std::string DnsName::to_text() const {
     return ".";
   }
   std::string text;
-  for (const auto label : labels()) {
+  text.reserve(x_wire.size());
+  const auto plain = [](char c) { return c > 0x20 && c < 0x7f && c != '.' && c != '\\'; };
+  std::string_view label;
+  for (std::size_t at = 0; at < x_wire.size(); at += 1 + label.size()) {
+    label = std::string_view(x_wire).substr(at + 1, static_cast<unsigned char>(x_wire[at]));
+    if (std::all_of(label.begin(), label.end(), plain)) {
+      text.append(label).push_back('.');
+      continue;
+    }
     for (const char c : label) {
       const auto byte = static_cast<unsigned char>(c);
       if (c == '.' || c == '\\') {

@@ -71,10 +71,12 @@ IpPrefix::IpPrefix(const IpAddress& address, std::uint8_t length) : x_v4(address
   WEIR_CHECK(length <= (x_v4 ? 32 : 128));
   x_mapped_length = static_cast<std::uint8_t>(length + (x_v4 ? kMappedBits : 0));
   IpAddress::Bytes bytes = address.bytes();
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const int kept = std::clamp(static_cast<int>(x_mapped_length) - static_cast<int>(i) * 8, 0, 8);
-    bytes[i] = static_cast<std::uint8_t>(bytes[i] & (0xff00 >> kept));
+  std::size_t at = x_mapped_length / 8;
+  if (const int kept = x_mapped_length % 8; kept != 0) {
+    bytes[at] = static_cast<std::uint8_t>(bytes[at] & (0xff00 >> kept));
+    ++at;
   }
+  std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.end(), std::uint8_t{0});
   x_address = IpAddress(bytes);
 }
 

@@ -29,7 +29,7 @@ namespace weir::session {
 
 class DnsUdpUpstream final : public DnsUpstream {
 public:
-  static constexpr int kMaxUses = 16;
+  static constexpr int kMaxUses = 64;
   static constexpr std::chrono::seconds kMaxIdle{10};
   struct Limits {
     std::size_t pool = 1024; // sockets

@@ -311,8 +311,9 @@ struct weir_translation {
 };
 WEIR_ASSERT_LAYOUT(struct weir_translation, 40);
 
-/* weir_listeners (sockmap): index = weir_listener_index(). A worker has many sockets for UDP, lanes,
- * of which an endpoint always has the same: what one pod sends too much of is lost in its lane. */
+/* weir_listeners (sockmap): index = weir_listener_index(). A worker has many sockets for UDP,
+ * lanes, of which an endpoint always has the same: what one pod sends too much of is lost in its
+ * lane. */
 #define WEIR_MAX_WORKERS 64
 #define WEIR_UDP_LANES 32
 enum weir_listener_kind {

@@ -220,6 +220,48 @@ TEST_CASE("a redirected datagram tells the listener whom the pod asked") {
   }
 }
 
+TEST_CASE("D10: a pod whose datagrams fill their lane takes none from another pod's") {
+  require_root();
+  SmallNode lab;
+  lab.open();
+  const std::array rows{egress(IPPROTO_UDP, 53, WEIR_REDIRECT)};
+  auto both = pods(rows);
+  both[1].egress_enforced = true;
+  both[1].rows = rows;
+  REQUIRE(lab.apply(both).has_value());
+  const Listeners even(lab.node), odd(lab.node); // pod A has the odd lanes, pod B the even ones
+  WorkerListeners lanes = even.get();
+  lanes.udp4.push_back(odd.udp(false));
+  lanes.udp6.push_back(odd.udp(true));
+  const std::array workers{lanes};
+  REQUIRE(lab.redirector->set_listeners(workers).has_value());
+  for (const Addresses& addresses : kAddresses) {
+    INFO("to " << addresses.world);
+    const SocketAddress resolver = at(addresses.world, 53);
+    const UniqueFd a = bound_socket(lab.a, SOCK_DGRAM, at(addresses.a, 0));
+    const UniqueFd b = bound_socket(lab.b, SOCK_DGRAM, at(addresses.b, 0));
+    start_connect(a.get(), resolver);
+    start_connect(b.get(), resolver);
+    constexpr int kFlood = 5000; // more than a socket has room for
+    for (int i = 0; i < kFlood; ++i) {
+      (void)::send(a.get(), "flood", 5, 0);
+    }
+    send_text(b.get(), "query");
+    const auto count = [](int socket, std::string_view wanted) {
+      char text[16];
+      int arrived = 0;
+      for (ssize_t got; (got = ::recv(socket, text, sizeof text, MSG_DONTWAIT)) > 0; ++arrived) {
+        CHECK(std::string_view(text, static_cast<std::size_t>(got)) == wanted);
+      }
+      return arrived;
+    };
+    REQUIRE(wait_for(even.udp(addresses.v6), POLLIN));
+    CHECK(count(even.udp(addresses.v6), "query") == 1);
+    const int arrived = count(odd.udp(addresses.v6), "flood");
+    CHECK((arrived > 0 && arrived < kFlood));
+  }
+}
+
 TEST_CASE("without a proxy nothing passes, and a new proxy ends what the old one left") {
   require_root();
   SmallNode lab;
