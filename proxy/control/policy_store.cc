@@ -18,6 +18,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr int kVersion = 1;
+constexpr int kAttempts = 10;               // of reading a folder that is exchanged meanwhile
 constexpr std::size_t kMaxFile = 10u << 20; // a policy file; a ConfigMap holds 1 MiB
 
 using Documents = std::vector<policy::ParsedDocument>;
@@ -78,11 +79,40 @@ void PolicyStore::use_objects(std::map<std::string, std::string> objects) {
 Result<void> PolicyStore::add_files(std::map<std::string, Result<std::string>>& texts) const {
   std::error_code failed;
   bool any = false;
-  for (const auto& entry : fs::directory_iterator(x_directory, failed)) {
-    if (is_policy_file(entry.path())) {
-      const std::string name = entry.path().filename();
-      texts.insert_or_assign(name, read_file(x_directory + "/" + name, kMaxFile));
-      any = true;
+  const auto read_all = [&](const std::string& folder, auto&& is_wanted) {
+    for (const auto& entry : fs::directory_iterator(folder, failed)) {
+      if (is_policy_file(entry.path()) && is_wanted(entry.path())) {
+        const std::string name = entry.path().filename();
+        texts.insert_or_assign(name, read_file(folder + "/" + name, kMaxFile));
+        any = true;
+      }
+    }
+  };
+  // A mounted ConfigMap is exchanged as a whole by one rename of this link, and what it led to is
+  // removed then. Its files have links of their own, which are made and removed one by one: by them
+  // half of the old and half of the new would be read.
+  const std::string link = x_directory + "/..data";
+  for (int attempt = 1;; ++attempt) {
+    std::error_code none;
+    const fs::path mounted = fs::read_symlink(link, none);
+    texts.clear();
+    any = false;
+    failed.clear();
+    if (!mounted.empty()) {
+      read_all((fs::path(x_directory) / mounted).string(), [](const fs::path&) { return true; });
+    }
+    if (!failed) {
+      read_all(x_directory, [&](const fs::path& path) {
+        std::error_code no_link;
+        const fs::path target = fs::read_symlink(path, no_link);
+        return mounted.empty() || target.empty() || *target.begin() != "..data";
+      });
+    }
+    if (fs::read_symlink(link, none) == mounted) {
+      break;
+    }
+    if (attempt == kAttempts) {
+      return invalid_error("policies: " + x_directory + " is exchanged faster than it can be read");
     }
   }
   if (x_objects && failed == std::errc::no_such_file_or_directory) {

@@ -23,8 +23,8 @@ struct {
 	__type(value, struct weir_endpoint);
 } weir_endpoints SEC(".maps");
 
-/* Key: index of an interface that is the port of a bridge; value: the bridge's. Writer: user. Reader:
- * what is handed to the node. Bridges have some hundred ports. */
+/* Key: index of an interface that is the port of a bridge; value: the bridge's. Writer: user.
+ * Reader: what is handed to the node. Bridges have some hundred ports. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
