@@ -447,6 +447,18 @@ TEST_CASE("cleanup leaves everything as it was before") {
     }
     return text;
   };
+  // The kernel gives each interface its link-local routes a moment after its address.
+  for (int tries = 0; tries < 500; ++tries) {
+    const std::string routes = lab.node.run({"ip", "-6", "route", "show", "table", "all"}).out;
+    bool settled = true;
+    for (const std::string name : {"pa", "pb", "uplink"}) {
+      settled = settled && routes.find("anycast fe80:: dev " + name) != std::string::npos;
+    }
+    if (settled) {
+      break;
+    }
+    ::poll(nullptr, 0, 10);
+  }
   const std::string before = state();
   lab.open();
   const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
