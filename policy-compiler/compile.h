@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace weir::policy {
@@ -50,8 +51,13 @@ struct NamedPort {
 // A set of labels that stands behind a number: pods of this node and of others. Reserved
 // identities are known to the compiler and are not listed.
 struct IdentityInput {
-  IdentityId id = 0;
-  Labels labels;
+  IdentityInput(IdentityId number, Labels of_it)
+      : id(number), labels(std::make_shared<const Labels>(std::move(of_it))) {}
+  IdentityInput(IdentityId number, std::shared_ptr<const Labels> of_it)
+      : id(number), labels(std::move(of_it)) {}
+
+  IdentityId id;
+  std::shared_ptr<const Labels> labels; // never null; the same object is not looked at again
 };
 
 // An endpoint of this node: policy is computed for it.

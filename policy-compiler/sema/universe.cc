@@ -4,14 +4,31 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 namespace weir::policy {
 namespace {
 
-const Labels kWorldV4 = {{"reserved:world-ipv4", ""}};
-const Labels kWorldV6 = {{"reserved:world-ipv6", ""}};
-const Labels kWorld = {{"reserved:world", ""}};
-constexpr std::size_t kReservedIdentities = 10;
+using LabelsPtr = std::shared_ptr<const Labels>;
+
+LabelsPtr shared(Labels labels) { return std::make_shared<const Labels>(std::move(labels)); }
+
+// Kept, so that they are the same objects in every update.
+const LabelsPtr kWorldV4 = shared({{"reserved:world-ipv4", ""}});
+const LabelsPtr kWorldV6 = shared({{"reserved:world-ipv6", ""}});
+const LabelsPtr kWorld = shared({{"reserved:world", ""}});
+const std::pair<IdentityId, LabelsPtr> kReserved[] = {
+    {WEIR_IDENTITY_HOST, shared({{"reserved:host", ""}})},
+    {WEIR_IDENTITY_WORLD, kWorld},
+    {WEIR_IDENTITY_UNMANAGED, shared({{"reserved:unmanaged", ""}})},
+    {WEIR_IDENTITY_HEALTH, shared({{"reserved:health", ""}})},
+    {WEIR_IDENTITY_INIT, shared({{"reserved:init", ""}})},
+    {WEIR_IDENTITY_REMOTE_NODE, shared({{"reserved:remote-node", ""}})},
+    {WEIR_IDENTITY_KUBE_APISERVER,
+     shared({{"reserved:kube-apiserver", ""}, {"reserved:remote-node", ""}})},
+    {WEIR_IDENTITY_INGRESS, shared({{"reserved:ingress", ""}})},
+};
+constexpr std::size_t kReservedIdentities = std::size(kReserved) + 2; // and world of each family
 constexpr std::size_t kSpareRoom = 256;
 // From here on a set is faster to join than a list.
 constexpr std::size_t kManyHolders = 64;
@@ -79,12 +96,12 @@ bool Universe::settle(const CompileInput& input, const std::vector<IpPrefix>& pr
   const bool dual = x_options.ipv4 && x_options.ipv6;
   x_cells.clear();
   for (const IpPrefix& prefix : named) {
-    const Labels& world = !dual ? kWorld : prefix.is_v4() ? kWorldV4 : kWorldV6;
+    const LabelsPtr& world = !dual ? kWorld : prefix.is_v4() ? kWorldV4 : kWorldV6;
     const IdentityId id = prefix_identities.identity_of(prefix);
     if (const auto labelled = outside.find(prefix); labelled != outside.end()) {
       Labels labels = labelled->second;
-      labels.insert(world.begin(), world.end());
-      want(id, labels);
+      labels.insert(world->begin(), world->end());
+      want(id, shared(std::move(labels)));
     } else {
       want(id, world);
     }
@@ -113,20 +130,14 @@ bool Universe::settle(const CompileInput& input, const std::vector<IpPrefix>& pr
 
 void Universe::want_reserved() {
   const bool dual = x_options.ipv4 && x_options.ipv6;
-  want(WEIR_IDENTITY_HOST, {{"reserved:host", ""}});
-  want(WEIR_IDENTITY_WORLD, kWorld);
-  want(WEIR_IDENTITY_UNMANAGED, {{"reserved:unmanaged", ""}});
-  want(WEIR_IDENTITY_HEALTH, {{"reserved:health", ""}});
-  want(WEIR_IDENTITY_INIT, {{"reserved:init", ""}});
-  want(WEIR_IDENTITY_REMOTE_NODE, {{"reserved:remote-node", ""}});
-  want(WEIR_IDENTITY_KUBE_APISERVER,
-       {{"reserved:kube-apiserver", ""}, {"reserved:remote-node", ""}});
-  want(WEIR_IDENTITY_INGRESS, {{"reserved:ingress", ""}});
+  for (const auto& [id, labels] : kReserved) {
+    want(id, labels);
+  }
   want(WEIR_IDENTITY_WORLD_IPV4, dual ? kWorldV4 : kWorld);
   want(WEIR_IDENTITY_WORLD_IPV6, dual ? kWorldV6 : kWorld);
 }
 
-void Universe::want(IdentityId id, const Labels& labels) {
+void Universe::want(IdentityId id, const LabelsPtr& labels) {
   const auto [known, is_new] =
       x_places.try_emplace(id, static_cast<std::uint32_t>(x_members.size()));
   if (is_new) {
@@ -137,7 +148,8 @@ void Universe::want(IdentityId id, const Labels& labels) {
     return; // full: the caller gives up. Or listed twice: the first one stands
   }
   x_members[at].wanted_in = x_updates;
-  if (x_members[at].present && x_members[at].labels == labels) {
+  if (x_members[at].present &&
+      (x_members[at].labels == labels || *x_members[at].labels == *labels)) {
     return;
   }
   if (x_members[at].present) {
@@ -159,7 +171,7 @@ void Universe::leave_unwanted() {
 void Universe::place(std::uint32_t place, bool present) {
   Member& member = x_members[place];
   const auto each = present ? &Universe::index : &Universe::forget;
-  for (const auto& [key, value] : member.labels) {
+  for (const auto& [key, value] : *member.labels) {
     (this->*each)(place, key, value);
     const auto colon = key.find(':');
     (this->*each)(place, "any:" + (colon == std::string::npos ? key : key.substr(colon + 1)),

@@ -51,7 +51,7 @@ private:
   using Places = std::vector<std::uint32_t>;
   struct Member {
     IdentityId id = 0;
-    Labels labels;
+    std::shared_ptr<const Labels> labels;
     std::uint64_t wanted_in = 0; // the last update that knew it
     bool present = false;
   };
@@ -68,7 +68,7 @@ private:
   [[nodiscard]] bool settle(const CompileInput& input, const std::vector<IpPrefix>& prefixes,
                             PrefixIdentities& prefix_identities);
   void want_reserved();
-  void want(IdentityId id, const Labels& labels);
+  void want(IdentityId id, const std::shared_ptr<const Labels>& labels);
   void leave_unwanted();
   void place(std::uint32_t place, bool present);
   void index(std::uint32_t place, const std::string& key, const std::string& value);

@@ -28,7 +28,6 @@ struct PolicyRow {
 
 struct EndpointRow {
   std::string endpoint_namespace, name;
-  policy::EndpointId id = 0; // of the data path; not shown
   policy::IdentityId identity = 0;
   policy::Labels labels;
   std::vector<std::string> ips;
@@ -49,7 +48,6 @@ struct View {
   std::chrono::system_clock::time_point loaded_at;
   std::uint64_t policy_loads = 0, policy_load_errors = 0; // since start
   std::vector<PolicyRow> policies;
-  std::vector<EndpointRow> endpoints;
   std::vector<ListenerRow> listeners;
 };
 
@@ -87,6 +85,8 @@ public:
   virtual ~Source() = default;
 
   [[nodiscard]] virtual std::shared_ptr<const View> view() const = 0; // never null
+  // By name. Made when asked for: a cluster has many pods, and they change often.
+  [[nodiscard]] virtual std::vector<EndpointRow> endpoints() const = 0;
   [[nodiscard]] virtual std::vector<FqdnRow> fqdn() const = 0;
   [[nodiscard]] virtual std::uint64_t fqdn_evicted() const = 0; // so far, over a limit
   [[nodiscard]] virtual ClusterHealth cluster_health() const = 0;

@@ -78,6 +78,11 @@ Reply listing(const RouteContext& context, const Parameters& /*parameters*/) {
   return json(as_json(*context.source.view()));
 }
 
+template <boost::json::value (*as_json)(const std::vector<EndpointRow>&)>
+Reply pods(const RouteContext& context, const Parameters& /*parameters*/) {
+  return json(as_json(context.source.endpoints()));
+}
+
 template <bool expired>
 Reply fqdn(const RouteContext& context, const Parameters& /*parameters*/) {
   return json(fqdn_json(context.source.fqdn(), expired));
@@ -233,7 +238,7 @@ constexpr Route kRoutes[] = {
      false, acceleration, accelerate, "enabled"},
     {"/config_dump", "the configuration in force", false, config_dump},
     {"/drain_listeners", "accept no more, let what runs end", false, nullptr, wish<&Source::drain>},
-    {"/endpoints", "pods, their identities and policies", false, listing<endpoints_json>},
+    {"/endpoints", "pods, their identities and policies", false, pods<endpoints_json>},
     {"/flows",
      "what became of new flows and dropped packets: ?last=&pod=&verdict=&follow=",
      false,
@@ -245,7 +250,7 @@ constexpr Route kRoutes[] = {
     {"/fqdn/expired", "addresses whose time is over, as far as remembered", false, fqdn<true>},
     {"/healthz", "ok while the process lives", true, alive},
     {"/help", "this list", false, help},
-    {"/identities", "identities of pods and their labels", false, listing<identities_json>},
+    {"/identities", "identities of pods and their labels", false, pods<identities_json>},
     {"/listeners", "where traffic is taken", false, listing<listeners_json>},
     {"/livez", "ok while the process lives", true, alive},
     {"/logging", "level of the process's log; POST ?level=debug sets it", false, show_level,

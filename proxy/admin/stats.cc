@@ -95,7 +95,7 @@ void policy_loads(const StatsInput& in, Samples& out) {
 
 void endpoints(const StatsInput& in, Samples& out) {
   std::map<std::string, std::uint64_t> counts;
-  for (const auto& row : in.view->endpoints) {
+  for (const auto& row : in.endpoints) {
     ++counts[row.state];
   }
   for (const auto& [state, count] : counts) {
@@ -223,7 +223,7 @@ void by_pod(const StatsInput& in, Samples& out) {
   for (const auto* worker : in.workers) {
     worker->dns_volumes.add_to(sums);
   }
-  for (const auto& pod : in.view->endpoints) {
+  for (const auto& pod : in.endpoints) {
     if (const auto at = sums.find(pod.endpoint_namespace + '/' + pod.name); at != sums.end()) {
       out.add(at->second.*kMember, {{"namespace", pod.endpoint_namespace}, {"pod", pod.name}});
     }
@@ -531,6 +531,7 @@ void append_escaped(std::string_view text, bool quotes, std::string& out) {
 StatsInput take_stats(Source& source, std::chrono::system_clock::time_point started_at) {
   StatsInput input;
   input.view = source.view();
+  input.endpoints = source.endpoints();
   input.workers = source.worker_metrics();
   input.fqdn = source.fqdn();
   input.fqdn_evicted = source.fqdn_evicted();

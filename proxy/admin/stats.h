@@ -14,6 +14,7 @@ namespace weir::admin {
 // Everything that the metrics are computed from, taken at one moment.
 struct StatsInput {
   std::shared_ptr<const View> view;
+  std::vector<EndpointRow> endpoints;
   std::vector<const WorkerMetrics*> workers;
   std::vector<FqdnRow> fqdn;
   std::uint64_t fqdn_evicted = 0;

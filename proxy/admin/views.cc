@@ -75,9 +75,9 @@ json::value policies_json(const View& view) {
   return rows;
 }
 
-json::value endpoints_json(const View& view) {
+json::value endpoints_json(const std::vector<EndpointRow>& endpoints) {
   json::array rows;
-  for (const auto& row : view.endpoints) {
+  for (const auto& row : endpoints) {
     rows.push_back({{"namespace", row.endpoint_namespace},
                     {"name", row.name},
                     {"identity", row.identity},
@@ -101,13 +101,13 @@ json::value listeners_json(const View& view) {
   return rows;
 }
 
-json::value identities_json(const View& view) {
+json::value identities_json(const std::vector<EndpointRow>& endpoints) {
   struct Row {
     const policy::Labels* labels = nullptr;
     json::array endpoints;
   };
   std::map<std::uint32_t, Row> by_identity;
-  for (const auto& endpoint : view.endpoints) {
+  for (const auto& endpoint : endpoints) {
     Row& row = by_identity[endpoint.identity];
     row.labels = &endpoint.labels;
     row.endpoints.push_back(json::string(endpoint.endpoint_namespace + "/" + endpoint.name));

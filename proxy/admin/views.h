@@ -12,10 +12,10 @@
 namespace weir::admin {
 
 [[nodiscard]] boost::json::value policies_json(const View& view);
-[[nodiscard]] boost::json::value endpoints_json(const View& view);
+[[nodiscard]] boost::json::value endpoints_json(const std::vector<EndpointRow>& endpoints);
 [[nodiscard]] boost::json::value listeners_json(const View& view);
 // The identities of known pods, each once.
-[[nodiscard]] boost::json::value identities_json(const View& view);
+[[nodiscard]] boost::json::value identities_json(const std::vector<EndpointRow>& endpoints);
 [[nodiscard]] boost::json::value fqdn_json(const std::vector<FqdnRow>& rows, bool expired);
 // What has no value is left out.
 [[nodiscard]] boost::json::value flow_json(const FlowRow& row);

@@ -1,5 +1,7 @@
 #include "proxy/control/admin_source.h"
 
+#include "proxy/control/view.h"
+
 #include <boost/asio/post.hpp>
 
 #include <condition_variable>
@@ -31,10 +33,20 @@ AdminSource::AdminSource(boost::asio::io_context& control, const Controller& con
 
 std::shared_ptr<const admin::View> AdminSource::view() const { return x_controller.view(); }
 
+std::vector<admin::EndpointRow> AdminSource::endpoints() const {
+  const Controller::InForce in_force = x_controller.in_force();
+  return in_force.registry == nullptr ? std::vector<admin::EndpointRow>()
+                                      : endpoint_rows(*in_force.program, *in_force.registry);
+}
+
 std::vector<admin::FqdnRow> AdminSource::fqdn() const {
   std::unordered_map<policy::EndpointId, std::string> names;
-  for (const auto& row : view()->endpoints) {
-    names.emplace(row.id, row.endpoint_namespace + "/" + row.name);
+  if (const auto registry = x_controller.in_force().registry) {
+    registry->endpoints().for_each([&](const std::string& name, const auto& pod) {
+      if (pod->id != 0) {
+        names.emplace(pod->id, name);
+      }
+    });
   }
   std::vector<admin::FqdnRow> rows;
   for (const auto& learned : x_fqdn_cache.entries()) {

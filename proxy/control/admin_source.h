@@ -24,6 +24,7 @@ public:
               admin::FlowLog& flows, std::vector<runtime::Worker*> workers, Wishes wishes);
 
   [[nodiscard]] std::shared_ptr<const admin::View> view() const override;
+  [[nodiscard]] std::vector<admin::EndpointRow> endpoints() const override;
   [[nodiscard]] std::vector<admin::FqdnRow> fqdn() const override;
   [[nodiscard]] std::uint64_t fqdn_evicted() const override;
   [[nodiscard]] admin::ClusterHealth cluster_health() const override;

@@ -2,7 +2,6 @@
 
 #include "policy-compiler/model/policy.h"
 #include "proxy/base/boot_clock.h"
-#include "proxy/base/checksum.h"
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
 #include "proxy/control/service_states.h"
@@ -36,6 +35,10 @@ std::string parent_of(const std::string& path) {
   return parent.empty() ? "." : parent.string();
 }
 
+bool same_cell(const policy::Program::Prefix& a, const policy::Program::Prefix& b) {
+  return a.prefix == b.prefix && a.identity == b.identity;
+}
+
 // What weir was given by an earlier process: absent is fine, unreadable is set aside and said.
 template <typename Restore>
 void restore_file(const std::string& path, Restore&& restore) {
@@ -61,7 +64,9 @@ Controller::Controller(boost::asio::io_context& context, const config::Config& c
     : x_context(context), x_config(config), x_redirector(redirector), x_fqdn_cache(fqdn_cache),
       x_workers(std::move(workers)), x_policies(config.policies.directory),
       x_secrets(config.secrets.directory),
-      x_numbers(static_cast<std::uint32_t>(std::time(nullptr))), x_clock(context),
+      x_numbers(static_cast<std::uint32_t>(std::time(nullptr))),
+      x_pods(x_numbers, [this](const endpoint::PodSpec& pod) { return judged_here(pod); }),
+      x_clock(context),
       x_view(std::make_shared<admin::View>()) {
   if (config.kubernetes.enabled) {
     x_kubernetes =
@@ -133,7 +138,7 @@ void Controller::publish_denial() {
 
 // Why not all of it could be; empty when all is in force.
 std::string Controller::put_in_force() {
-  const Compiled& compiled = x_in_force.emplace(compile());
+  const Compiled compiled = compile();
   save_numbers();
   publish(compiled);
   const auto applied = apply(compiled);
@@ -166,7 +171,10 @@ Result<void> Controller::load_policies() {
     if (!x_kubernetes->known()) {
       return invalid_error(x_kubernetes->trouble());
     }
-    x_policies.use_objects(x_kubernetes->policies());
+    if (x_known_policies != x_kubernetes->policy_changes()) {
+      x_known_policies = x_kubernetes->policy_changes();
+      x_policies.use_objects(x_kubernetes->policies());
+    }
   }
   return x_policies.load();
 }
@@ -208,9 +216,11 @@ Controller::Compiled Controller::compile() {
   input.policies = x_policies.policies();
   input.header_secrets = x_secrets.header_values();
   input.options.observe_dns = x_config.dns.observe;
-  auto endpoints = endpoint::add_pods(
-      *x_cluster, x_numbers,
-      [this](const auto& pod) { return x_policies.loaded() && judged_here(pod); }, input);
+  x_pods.update(x_cluster->pods, x_cluster->namespaces);
+  x_pods.add_to(input);
+  if (!x_policies.loaded()) {
+    input.endpoints.clear();
+  }
   endpoint::add_services(*x_cluster, input);
   x_numbers.begin_compile();
   const auto resolv_conf = read_file(kResolvConf);
@@ -224,16 +234,23 @@ Controller::Compiled Controller::compile() {
   auto prefixes = node_prefixes();
   const auto named = compiled.result.program->prefixes();
   prefixes.insert(prefixes.end(), named.begin(), named.end());
+  if (x_prefixes == nullptr ||
+      !std::equal(prefixes.begin(), prefixes.end(), x_prefixes->prefixes().begin(),
+                  x_prefixes->prefixes().end(), same_cell)) {
+    x_prefixes = std::make_shared<const endpoint::PrefixTable>(std::move(prefixes));
+  }
   compiled.registry =
-      std::make_shared<endpoint::Registry>(std::move(endpoints), std::move(prefixes));
+      std::make_shared<endpoint::Registry>(x_pods.by_name(), x_pods.by_address(), x_prefixes);
   return compiled;
 }
 
 // Pods of this node, and those that a static listener stands for.
-bool Controller::judged_here(const endpoint::Endpoint& known) const {
-  return known.is_local() ||
+bool Controller::judged_here(const endpoint::PodSpec& known) const {
+  return known.local || !known.interface.empty() ||
          std::any_of(x_config.listeners.begin(), x_config.listeners.end(),
-                     [&](const auto& listener) { return listener.endpoint == known.full_name(); });
+                     [name = known.pod_namespace + "/" + known.name](const auto& listener) {
+                       return listener.endpoint == name;
+                     });
 }
 
 std::vector<policy::Program::Prefix> Controller::node_prefixes() const {
@@ -259,18 +276,9 @@ void Controller::publish(const Compiled& compiled) {
 
 Result<void> Controller::apply(const Compiled& compiled) {
   const policy::Program& program = *compiled.result.program;
-  std::vector<redirect::IdentityRow> identities;
-  for (const auto& node : node_prefixes()) {
-    identities.push_back({node.prefix, node.identity});
-  }
-  for (const auto& named : program.prefixes()) {
-    identities.push_back({named.prefix, named.identity});
-  }
   std::vector<redirect::EndpointState> states;
-  for (const auto& known : compiled.registry->endpoints()) {
-    for (const auto& address : known.addresses) {
-      identities.push_back({IpPrefix::host(address), known.identity});
-    }
+  for (const auto& [name, pod] : x_pods.judged()) {
+    const endpoint::Endpoint& known = *pod;
     if (!known.is_local()) {
       continue;
     }
@@ -298,7 +306,7 @@ Result<void> Controller::apply(const Compiled& compiled) {
     return extended;
   }
   // Policies first: a backend is known to them before it is chosen.
-  auto applied = x_redirector.apply(identities, states);
+  auto applied = x_redirector.apply(x_identity_rows.update(x_pods.by_address(), x_prefixes), states);
   if (!applied) {
     return applied;
   }
@@ -308,8 +316,7 @@ Result<void> Controller::apply(const Compiled& compiled) {
       guarded.insert(state.addresses.begin(), state.addresses.end());
     }
   }
-  auto services = x_redirector.set_services(service_states(
-      *x_cluster, [&guarded](const IpAddress& address) { return guarded.contains(address); }));
+  auto services = apply_services(guarded);
   if (!services) {
     return services;
   }
@@ -321,6 +328,11 @@ Result<void> Controller::apply(const Compiled& compiled) {
   x_numbers.release_unused();
   x_compiler.settle();
   return {};
+}
+
+Result<void> Controller::apply_services(const std::set<IpAddress>& guarded) {
+  return x_redirector.set_services(service_states(
+      *x_cluster, [&guarded](const IpAddress& address) { return guarded.contains(address); }));
 }
 
 // Entries of the kernel that the cache does not know: a process that was killed had learned them
@@ -372,7 +384,6 @@ void Controller::show(const Compiled& compiled) {
   view->policy_loads = x_loads;
   view->policy_load_errors = x_load_errors;
   view->policies = policy_rows();
-  view->endpoints = endpoint_rows(*compiled.result.program, *compiled.registry);
   view->listeners = x_listener_rows;
   const std::lock_guard lock(x_view_mutex);
   x_view = std::move(view);
@@ -382,12 +393,6 @@ void Controller::show(const Compiled& compiled) {
 Controller::InForce Controller::in_force() const {
   const std::lock_guard lock(x_view_mutex);
   return x_shown;
-}
-
-void Controller::interfaces_changed() {
-  if (x_in_force) {
-    show(*x_in_force);
-  }
 }
 
 void Controller::set_listener_rows(std::vector<admin::ListenerRow> rows) {
@@ -420,14 +425,13 @@ void Controller::save_numbers() {
     }
   }
   // Pods come and go much more often than policies do.
-  const std::string policies = x_policies.serialize();
-  const std::string sum = checksum(policies);
-  if (sum == x_saved_policies) {
+  const std::uint64_t changes = x_policies.changes();
+  if (changes == x_saved_policies) {
     return;
   }
-  const auto saved = replace_file(state_file("policies.json"), policies);
+  const auto saved = replace_file(state_file("policies.json"), x_policies.serialize());
   if (saved) {
-    x_saved_policies = sum;
+    x_saved_policies = changes;
   } else {
     log::error("state: {}", saved.error().text());
   }

@@ -19,6 +19,7 @@
 #include "proxy/admin/model.h"
 #include "proxy/config/config.h"
 #include "proxy/control/folder_watch.h"
+#include "proxy/control/identity_rows.h"
 #include "proxy/control/kubernetes_cluster.h"
 #include "proxy/control/policy_store.h"
 #include "proxy/control/secret_store.h"
@@ -26,6 +27,7 @@
 #include "proxy/endpoint/cluster.h"
 #include "proxy/endpoint/dns_scope.h"
 #include "proxy/endpoint/identity.h"
+#include "proxy/endpoint/pods.h"
 #include "proxy/runtime/worker.h"
 #include "redirect-bpf/user/redirector.h"
 
@@ -35,6 +37,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,9 +60,6 @@ public:
   // Watches the folders and keeps time (expiry, saving) until stop().
   void start();
   void stop();
-
-  // An interface has come or gone: what is shown of the endpoints may be another.
-  void interfaces_changed();
 
   // Why not all of it is in force; empty when it is. Any thread.
   [[nodiscard]] std::string not_ready() const;
@@ -87,10 +87,11 @@ private:
   void load_cluster_file();
   void load_local_addresses();
   [[nodiscard]] Compiled compile();
-  [[nodiscard]] bool judged_here(const endpoint::Endpoint& known) const;
+  [[nodiscard]] bool judged_here(const endpoint::PodSpec& known) const;
   [[nodiscard]] std::vector<policy::Program::Prefix> node_prefixes() const;
   void publish(const Compiled& compiled);
   Result<void> apply(const Compiled& compiled);
+  Result<void> apply_services(const std::set<IpAddress>& guarded);
   [[nodiscard]] std::string put_in_force();
   void publish_denial();
   void show(const Compiled& compiled);
@@ -110,10 +111,12 @@ private:
   PolicyStore x_policies;
   SecretStore x_secrets;
   endpoint::IdentityAllocator x_numbers;
+  endpoint::Pods x_pods;
+  std::shared_ptr<const endpoint::PrefixTable> x_prefixes;
+  IdentityRows x_identity_rows;
   policy::Compiler x_compiler;
   std::unique_ptr<KubernetesCluster> x_kubernetes; // null: endpoints come from a file
   std::optional<endpoint::ClusterSpec> x_cluster;  // last good
-  std::optional<Compiled> x_in_force;
   std::string x_cluster_error;
   std::vector<IpAddress> x_local_addresses;
   std::uint64_t x_revision = 0;
@@ -125,7 +128,8 @@ private:
   unsigned x_ticks = 0;
   std::uint64_t x_saved_changes = 0; // of the FQDN cache
   bool x_save_failed = false;
-  std::string x_saved_policies; // checksum of what is in the state folder
+  std::optional<std::uint64_t> x_saved_policies; // PolicyStore::changes() of what is on disk
+  std::optional<std::uint64_t> x_known_policies; // KubernetesCluster::policy_changes() taken in
 
   mutable std::mutex x_view_mutex; // guards the next three
   std::shared_ptr<const admin::View> x_view;

@@ -11,6 +11,8 @@ namespace weir::control {
 namespace {
 
 constexpr std::chrono::seconds kWindow{1};
+// So many connections begin at once that a wake-up for each would cost more than reading it.
+constexpr std::chrono::milliseconds kGather{10};
 constexpr std::uint64_t kToldForNs = 60'000'000'000;
 
 std::uint64_t hash_of(const weir_event& event) {
@@ -63,11 +65,11 @@ void FlowReader::read() {
     }
     x_flows.add(std::move(row));
   }
-  if (x_read < kPerSecond) {
+  if (events.size() == kAtOnce && x_read < kPerSecond) {
     await_events();
     return;
   }
-  x_pause.expires_at(x_window + kWindow);
+  x_pause.expires_at(x_read < kPerSecond ? now + kGather : x_window + kWindow);
   x_pause.async_wait([this](boost::system::error_code failed) {
     if (!failed) {
       await_events();

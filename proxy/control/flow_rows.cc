@@ -104,7 +104,7 @@ admin::FlowRow FlowRows::row_of(const weir_event& event, const Controller::InFor
   row.reason = event.reason == WEIR_DROP_NONE ? "" : reason_text(event.reason);
 
   const endpoint::Registry* registry = in_force.registry.get();
-  const endpoint::Endpoint* own = registry == nullptr ? nullptr : registry->by_id(event.endpoint);
+  const endpoint::Endpoint* own = registry == nullptr ? nullptr : pod_of(event, in_force.registry);
   const endpoint::Endpoint* peer =
       registry == nullptr
           ? nullptr
@@ -143,6 +143,27 @@ admin::FlowRow FlowRows::row_of(const weir_event& event, const Controller::InFor
                           in_force);
   }
   return row;
+}
+
+const endpoint::Endpoint*
+FlowRows::pod_of(const weir_event& event,
+                 const std::shared_ptr<const endpoint::Registry>& registry) {
+  const endpoint::Endpoint* by_address = registry->by_address(
+      address_of(event.direction == WEIR_EGRESS ? event.tuple.source : event.tuple.destination));
+  if (by_address != nullptr && by_address->id == event.endpoint) {
+    return by_address;
+  }
+  if (x_numbered != registry) {
+    x_numbered = registry;
+    x_pods.clear();
+    registry->endpoints().for_each([&](const std::string&, const endpoint::EndpointPtr& pod) {
+      if (pod->id != 0) {
+        x_pods.emplace(pod->id, pod.get());
+      }
+    });
+  }
+  const auto found = x_pods.find(event.endpoint);
+  return found == x_pods.end() ? nullptr : found->second;
 }
 
 // Policy was asked where it allowed, or where the reason is policy's.

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 namespace weir::control {
 
@@ -35,6 +36,9 @@ private:
     auto operator<=>(const Asked&) const = default;
   };
 
+  // Whose policy was asked; null: a pod that is gone.
+  const endpoint::Endpoint* pod_of(const weir_event& event,
+                                   const std::shared_ptr<const endpoint::Registry>& registry);
   void name_rule(const weir_event& event, const Controller::InForce& in_force,
                  admin::FlowRow& row) const;
   [[nodiscard]] std::string nearest(const Asked& asked, const Controller::InForce& in_force);
@@ -42,6 +46,10 @@ private:
 
   const dns::FqdnCache& x_cache;
   const std::uint64_t x_rules_since_ns;
+
+  // This node's pods, made when an address does not tell whose packet it is: one of another's.
+  std::shared_ptr<const endpoint::Registry> x_numbered; // what the next was made of
+  std::unordered_map<policy::EndpointId, const endpoint::Endpoint*> x_pods;
 
   Controller::InForce x_explained; // what the next two were made of
   std::optional<policy::Explainer> x_explainer;

@@ -4,6 +4,8 @@
 #include "proxy/base/log.h"
 #include "proxy/control/uplinks.h"
 
+#include <boost/asio/post.hpp>
+
 #include <algorithm>
 #include <utility>
 
@@ -25,12 +27,13 @@ bool matches_any(const std::string& name, const std::vector<std::string>& patter
 KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
                                      redirect::Redirector& redirector,
                                      std::function<void()> changed)
-    : x_config(config), x_redirector(redirector), x_file(config.state.directory + "/cluster.json"),
+    : x_context(context), x_config(config), x_redirector(redirector), x_file(config.state.directory + "/cluster.json"),
       x_changed(std::move(changed)),
       x_source(context,
                {.kubeconfig = config.kubernetes.kubeconfig,
                 .node = config.node.name,
-                .mark_local = config.redirect.mode != config::RedirectMode::kNone},
+                .mark_local = config.redirect.mode != config::RedirectMode::kNone,
+                .ignore_labels = config.kubernetes.ignore_labels},
                [this] { tell(); }),
       x_clock(context) {
   if (config.redirect.mode == config::RedirectMode::kNone) {
@@ -90,7 +93,10 @@ void KubernetesCluster::stop() {
   x_clock.cancel();
   x_source.stop();
   x_interfaces.reset();
-  save();
+  x_writer.join();
+  if (known() && x_source.changes() != x_saved_changes) {
+    write(x_source.serializer());
+  }
 }
 
 std::string KubernetesCluster::trouble() const {
@@ -107,14 +113,8 @@ std::string KubernetesCluster::trouble() const {
 
 endpoint::ClusterSpec KubernetesCluster::cluster() {
   auto cluster = x_source.cluster();
-  const auto& ignored = x_config.kubernetes.ignore_labels;
-  for (auto& pod : cluster.pods) {
-    for (const auto& label : ignored) {
-      pod.labels.erase(label);
-    }
-  }
   if (x_interfaces) {
-    x_interfaces->place(cluster.pods);
+    cluster.pods = x_interfaces->place(cluster.pods);
   }
   return cluster;
 }
@@ -139,9 +139,7 @@ void KubernetesCluster::look_at_health() {
 
 void KubernetesCluster::keep_time() {
   look_at_health();
-  if (std::chrono::steady_clock::now() - x_saved_at >= kSaveEvery) {
-    save();
-  }
+  save();
   x_clock.expires_after(kTick);
   x_clock.async_wait([this](boost::system::error_code failed) {
     if (!failed) {
@@ -150,13 +148,27 @@ void KubernetesCluster::keep_time() {
   });
 }
 
+// Beside the control thread, which has changes to put in force meanwhile.
 void KubernetesCluster::save() {
-  if (!known() || x_source.changes() == x_saved_changes) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!known() || x_saving || now < x_save_from || x_source.changes() == x_saved_changes) {
     return;
   }
+  x_saving = true;
   x_saved_changes = x_source.changes();
-  x_saved_at = std::chrono::steady_clock::now();
-  const auto saved = replace_file(x_file, x_source.serialize());
+  boost::asio::post(x_writer, [this, begun = now, serialize = x_source.serializer()] {
+    write(serialize);
+    boost::asio::post(x_context, [this, begun] {
+      const auto ended = std::chrono::steady_clock::now();
+      x_save_from = begun + std::max<std::chrono::steady_clock::duration>(
+                                kSaveEvery, kSaveShare * (ended - begun));
+      x_saving = false;
+    });
+  });
+}
+
+void KubernetesCluster::write(const std::function<std::string()>& serialize) const {
+  const auto saved = replace_file(x_file, serialize());
   if (!saved) {
     log::error("state: {}", saved.error().text());
   }

@@ -13,6 +13,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <chrono>
 #include <functional>
@@ -27,8 +28,10 @@ namespace weir::control {
 
 class KubernetesCluster {
 public:
-  // What changed is on disk after this long, at the latest.
+  // What changed is on disk after this long, or after so many times what writing takes: writing
+  // all of a big cluster is never more than a hundredth of what a core does.
   static constexpr std::chrono::seconds kSaveEvery{5};
+  static constexpr int kSaveShare = 100;
 
   // The references outlive it. `changed`: cluster() or policies() may say something new.
   KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
@@ -44,6 +47,8 @@ public:
   [[nodiscard]] std::string trouble() const;
   [[nodiscard]] endpoint::ClusterSpec cluster();
   [[nodiscard]] std::map<std::string, std::string> policies() const { return x_source.policies(); }
+  // Rises when policies() says something new.
+  [[nodiscard]] std::uint64_t policy_changes() const { return x_source.policy_changes(); }
 
   [[nodiscard]] admin::ClusterHealth health() const; // any thread
 
@@ -53,7 +58,9 @@ private:
   void hold_new_pods();
   void keep_time();
   void save();
+  void write(const std::function<std::string()>& serialize) const;
 
+  boost::asio::io_context& x_context;
   const config::Config& x_config;
   redirect::Redirector& x_redirector;
   std::string x_file;
@@ -63,7 +70,9 @@ private:
   std::optional<std::set<std::string>> x_uplinks;
   boost::asio::steady_timer x_clock;
   std::uint64_t x_saved_changes = 0;
-  std::chrono::steady_clock::time_point x_saved_at{};
+  bool x_saving = false;
+  std::chrono::steady_clock::time_point x_save_from{};
+  boost::asio::thread_pool x_writer{1};
 
   mutable std::mutex x_health_mutex;
   admin::ClusterHealth x_health;

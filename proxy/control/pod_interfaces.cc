@@ -4,6 +4,7 @@
 #include "proxy/endpoint/pod_interface.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace weir::control {
@@ -121,24 +122,38 @@ std::string PodInterfaces::find(const std::vector<IpAddress>& addresses, bool as
   return "";
 }
 
-void PodInterfaces::place(std::vector<endpoint::PodSpec>& pods) {
-  std::map<std::string, Place> places;
-  for (auto& pod : pods) {
-    if (!pod.local || pod.addresses.empty()) {
-      continue;
+endpoint::PodMap PodInterfaces::place(const endpoint::PodMap& pods) {
+  endpoint::PodMap::for_each_difference(
+      x_pods, pods, [&](const std::string& name, const auto* /*before*/, const auto* after) {
+        if (after == nullptr) {
+          x_placed.erase(name);
+          x_places.erase(name);
+          return;
+        }
+        x_placed.set(name, *after);
+        const auto& [addresses, local] = std::tie((*after)->addresses, (*after)->local);
+        if (!local || addresses.empty()) {
+          x_places.erase(name);
+          return;
+        }
+        Place& place = x_places[name];
+        if (place.addresses != addresses) {
+          place = {addresses, ""};
+        }
+        if (place.interface.empty()) {
+          place.interface = find(addresses, true);
+        }
+      });
+  x_pods = pods;
+  for (const auto& [name, place] : x_places) {
+    if ((*x_placed.find(name))->interface != place.interface) {
+      auto placed = std::make_shared<endpoint::PodSpec>(**pods.find(name));
+      placed->interface = place.interface;
+      x_placed.set(name, std::move(placed));
     }
-    std::string name = pod.pod_namespace + "/" + pod.name;
-    const auto known = x_places.find(name);
-    if (known != x_places.end() && known->second.addresses == pod.addresses &&
-        !known->second.interface.empty()) {
-      pod.interface = known->second.interface;
-    } else {
-      pod.interface = find(pod.addresses, true);
-    }
-    places.insert_or_assign(std::move(name), Place{pod.addresses, pod.interface});
   }
-  x_places = std::move(places);
   ask_later();
+  return x_placed.take();
 }
 
 std::vector<std::string> PodInterfaces::missing() const {

@@ -40,8 +40,9 @@ public:
   PodInterfaces(const PodInterfaces&) = delete;
   PodInterfaces& operator=(const PodInterfaces&) = delete;
 
-  // Fills in the interfaces of local pods, and forgets those that are not among them.
-  void place(std::vector<endpoint::PodSpec>& pods);
+  // The same pods, the local ones with their interfaces; forgets those that are not among them.
+  // Costs what differs from the last time, and the local pods.
+  endpoint::PodMap place(const endpoint::PodMap& pods);
 
   // Names of pods whose interface is not known.
   [[nodiscard]] std::vector<std::string> missing() const;
@@ -64,7 +65,9 @@ private:
   boost::asio::posix::stream_descriptor x_readable; // of x_events
   boost::asio::steady_timer x_soon, x_later;
   std::function<void()> x_changed, x_routed;
-  std::map<std::string, Place> x_places; // by "namespace/name"
+  std::map<std::string, Place> x_places; // local pods, by "namespace/name"
+  endpoint::PodMap x_pods;               // as place() was given them
+  endpoint::PodMap::Editor x_placed{{}}; // as it gave them back
   bool x_pending = false, x_verify = false;
 };
 

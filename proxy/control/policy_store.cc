@@ -18,6 +18,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr int kVersion = 1;
+constexpr int kAttempts = 10;               // of reading a folder that is exchanged meanwhile
 constexpr std::size_t kMaxFile = 10u << 20; // a policy file; a ConfigMap holds 1 MiB
 
 using Documents = std::vector<policy::ParsedDocument>;
@@ -56,6 +57,9 @@ std::string status_of(const policy::ParsedDocument& document) {
                                          : "rejected";
 }
 
+// Names of objects have slashes, those of files never.
+bool is_object(const std::string& name) { return name.find('/') != std::string::npos; }
+
 bool is_policy_file(const fs::path& path) {
   const auto extension = path.extension();
   // A mounted ConfigMap's own bookkeeping ("..data", "..2026_…") begins with two dots.
@@ -68,23 +72,53 @@ bool is_policy_file(const fs::path& path) {
 PolicyStore::PolicyStore(std::string directory) : x_directory(std::move(directory)) {}
 
 void PolicyStore::use_objects(std::map<std::string, std::string> objects) {
+  x_news_of_objects = true;
   x_objects = std::move(objects);
 }
 
 Result<void> PolicyStore::add_files(std::map<std::string, Result<std::string>>& texts) const {
   std::error_code failed;
   bool any = false;
-  for (const auto& entry : fs::directory_iterator(x_directory, failed)) {
-    if (is_policy_file(entry.path())) {
-      const std::string name = entry.path().filename();
-      texts.insert_or_assign(name, read_file(x_directory + "/" + name, kMaxFile));
-      any = true;
+  const auto read_all = [&](const std::string& folder, auto&& is_wanted) {
+    for (const auto& entry : fs::directory_iterator(folder, failed)) {
+      if (is_policy_file(entry.path()) && is_wanted(entry.path())) {
+        const std::string name = entry.path().filename();
+        texts.insert_or_assign(name, read_file(folder + "/" + name, kMaxFile));
+        any = true;
+      }
+    }
+  };
+  // A mounted ConfigMap is exchanged as a whole by one rename of this link, and what it led to is
+  // removed then. Its files have links of their own, which are made and removed one by one: by them
+  // half of the old and half of the new would be read.
+  const std::string link = x_directory + "/..data";
+  for (int attempt = 1;; ++attempt) {
+    std::error_code none;
+    const fs::path mounted = fs::read_symlink(link, none);
+    texts.clear();
+    any = false;
+    failed.clear();
+    if (!mounted.empty()) {
+      read_all((fs::path(x_directory) / mounted).string(), [](const fs::path&) { return true; });
+    }
+    if (!failed) {
+      read_all(x_directory, [&](const fs::path& path) {
+        std::error_code no_link;
+        const fs::path target = fs::read_symlink(path, no_link);
+        return mounted.empty() || target.empty() || *target.begin() != "..data";
+      });
+    }
+    if (fs::read_symlink(link, none) == mounted) {
+      break;
+    }
+    if (attempt == kAttempts) {
+      return invalid_error("policies: " + x_directory + " is exchanged faster than it can be read");
     }
   }
   if (x_objects && failed == std::errc::no_such_file_or_directory) {
     // Not mounted at all is a choice; gone is an accident.
     const bool had_files = std::any_of(x_files.begin(), x_files.end(), [](const auto& file) {
-      return file.first.find('/') == std::string::npos;
+      return !is_object(file.first);
     });
     if (!had_files) {
       return {};
@@ -100,17 +134,30 @@ Result<void> PolicyStore::add_files(std::map<std::string, Result<std::string>>& 
   return {};
 }
 
+// There may be many, while files are few. One that was refused is looked at again, as it may have
+// been for the sake of another that is gone.
+bool PolicyStore::must_look_at_objects() const {
+  return !x_objects || x_news_of_objects ||
+         std::any_of(x_files.begin(), x_files.end(), [](const auto& file) {
+           return is_object(file.first) && !file.second.refused.empty();
+         });
+}
+
 Result<void> PolicyStore::load() {
   std::map<std::string, Result<std::string>> texts;
   if (auto added = add_files(texts); !added) {
     return added.error();
   }
-  if (x_objects) {
+  const bool objects = must_look_at_objects();
+  if (objects && x_objects) {
     for (const auto& [name, text] : *x_objects) {
       texts.insert_or_assign(name, text);
     }
   }
-  std::erase_if(x_files, [&](const auto& file) { return !texts.contains(file.first); });
+  x_news_of_objects = false;
+  x_changes += std::erase_if(x_files, [&](const auto& file) {
+    return (objects || !is_object(file.first)) && !texts.contains(file.first);
+  });
   std::map<std::string, Version> changed;
   for (auto& [name, text] : texts) {
     File& file = x_files[name];
@@ -168,6 +215,7 @@ void PolicyStore::put_in_force(std::map<std::string, Version> changed) {
     } else {
       file.in_force = std::move(version.documents);
       file.good_text = std::move(version.text);
+      ++x_changes;
     }
   }
 }

@@ -10,6 +10,7 @@
 #include "proxy/admin/model.h"
 #include "proxy/base/result.h"
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -41,6 +42,8 @@ public:
 
   // The last good version of each file, as JSON, for the state folder.
   [[nodiscard]] std::string serialize() const;
+  // Rises when serialize() says something new.
+  [[nodiscard]] std::uint64_t changes() const { return x_changes; }
   Result<void> restore(const std::string& serialized);
 
 private:
@@ -56,11 +59,14 @@ private:
   };
   Result<void> add_files(std::map<std::string, Result<std::string>>& texts) const;
   void put_in_force(std::map<std::string, Version> changed);
+  [[nodiscard]] bool must_look_at_objects() const;
 
   std::string x_directory;
   std::optional<std::map<std::string, std::string>> x_objects;
+  bool x_news_of_objects = false; // that load() has not looked at
   std::map<std::string, File> x_files; // by name within the folder, or of the object
   bool x_loaded = false;
+  std::uint64_t x_changes = 0;
 };
 
 } // namespace weir::control

@@ -170,7 +170,6 @@ void Process::await_interfaces() {
                           if (!handled) {
                             log::error("interfaces: {}", handled.error().text());
                           }
-                          x_controller->interfaces_changed();
                           await_interfaces();
                         });
 }

@@ -55,18 +55,15 @@ std::vector<SocketAddress> backends_of(const endpoint::ClusterSpec& cluster,
     }
     return backends;
   }
-  for (const auto& pod : cluster.pods) {
-    if (!selects(service, pod)) {
-      continue;
-    }
-    if (const auto target = target_port(port, pod)) {
-      for (const IpAddress& address : pod.addresses) {
-        if (address.is_v4() == v4) {
-          backends.push_back({address, *target});
-        }
+  cluster.pods.for_each([&](const std::string& /*name*/, const auto& pod) {
+    const auto target = selects(service, *pod) ? target_port(port, *pod) : std::nullopt;
+    for (const IpAddress& address : pod->addresses) {
+      if (target && address.is_v4() == v4) {
+        backends.push_back({address, *target});
       }
     }
-  }
+  });
+  std::sort(backends.begin(), backends.end());
   return backends;
 }
 
@@ -76,17 +73,17 @@ std::vector<redirect::ServiceState>
 service_states(const endpoint::ClusterSpec& cluster,
                const std::function<bool(const IpAddress&)>& guarded) {
   std::vector<redirect::ServiceState> states;
-  for (const auto& service : cluster.services) {
-    for (const IpAddress& address : service.cluster_addresses) {
-      for (const auto& port : service.ports) {
+  for (const auto* service : endpoint::in_order(cluster.services)) {
+    for (const IpAddress& address : service->cluster_addresses) {
+      for (const auto& port : service->ports) {
         if (port.protocol != IPPROTO_TCP && port.protocol != IPPROTO_UDP) {
           continue; // left to the cluster's own translation
         }
         redirect::ServiceState state;
         state.address = {address, port.port};
         state.protocol = port.protocol;
-        state.backends = backends_of(cluster, service, port, address.is_v4());
-        state.affinity = service.affinity;
+        state.backends = backends_of(cluster, *service, port, address.is_v4());
+        state.affinity = service->affinity;
         state.guarded = std::any_of(state.backends.begin(), state.backends.end(),
                                     [&](const auto& backend) { return guarded(backend.ip); });
         states.push_back(std::move(state));

@@ -2,7 +2,9 @@
 
 #include <net/if.h>
 
+#include <algorithm>
 #include <set>
+#include <tuple>
 
 namespace weir::control {
 namespace {
@@ -24,7 +26,9 @@ std::string state_of(const endpoint::Endpoint& known, const policy::EndpointPoli
 std::vector<admin::EndpointRow> endpoint_rows(const policy::Program& program,
                                               const endpoint::Registry& registry) {
   std::vector<admin::EndpointRow> rows;
-  for (const auto& known : registry.endpoints()) {
+  rows.reserve(registry.endpoints().size());
+  registry.endpoints().for_each([&](const std::string& /*name*/, const auto& pod) {
+    const endpoint::Endpoint& known = *pod;
     const policy::EndpointPolicy* policy = program.find(known.id);
     std::vector<std::string> ips;
     for (const auto& address : known.addresses) {
@@ -41,14 +45,16 @@ std::vector<admin::EndpointRow> endpoint_rows(const policy::Program& program,
     }
     rows.push_back({known.endpoint_namespace,
                     known.name,
-                    known.id,
                     known.identity,
-                    known.labels,
+                    *known.labels,
                     std::move(ips),
                     known.interface,
                     {policies.begin(), policies.end()},
                     state_of(known, policy)});
-  }
+  });
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.endpoint_namespace, a.name) < std::tie(b.endpoint_namespace, b.name);
+  });
   return rows;
 }
 

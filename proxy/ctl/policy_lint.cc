@@ -46,8 +46,7 @@ Result<policy::Diagnostics> findings(const Options& options,
   }
   PolicyNode node;
   if (!options.endpoints.empty()) {
-    std::vector<endpoint::Endpoint> pods;
-    if (const auto read = read_cluster(options.endpoints, "", node, pods); !read) {
+    if (const auto read = read_cluster(options.endpoints, "", node); !read) {
       return read.error();
     }
     input.cluster = &node.input;

@@ -5,6 +5,7 @@
 #include "proxy/ctl/table.h"
 #include "proxy/endpoint/cluster_input.h"
 #include "proxy/endpoint/file_source.h"
+#include "proxy/endpoint/pods.h"
 
 #include <cstdio>
 
@@ -38,10 +39,8 @@ Result<void> read_policies(const std::vector<std::string>& policies, PolicyNode&
 
 } // namespace
 
-Result<std::vector<policy::Program::Prefix>> read_cluster(const std::string& file,
-                                                          const std::string& node_name,
-                                                          PolicyNode& node,
-                                                          std::vector<endpoint::Endpoint>& pods) {
+Result<std::vector<policy::Program::Prefix>>
+read_cluster(const std::string& file, const std::string& node_name, PolicyNode& node) {
   const auto text = read_file(file);
   if (!text) {
     return text.error();
@@ -54,8 +53,8 @@ Result<std::vector<policy::Program::Prefix>> read_cluster(const std::string& fil
     }
     return invalid_error(errors);
   }
-  pods = endpoint::add_pods(
-      *loaded.cluster, node.numbers, [](const auto& /*pod*/) { return true; }, node.input);
+  node.pods.update(loaded.cluster->pods, loaded.cluster->namespaces);
+  node.pods.add_to(node.input);
   return endpoint::node_prefixes(*loaded.cluster, node_name);
 }
 
@@ -65,15 +64,16 @@ Result<void> load_policy_node(const std::vector<std::string>& policies,
   if (auto read = read_policies(policies, node); !read) {
     return read.error();
   }
-  std::vector<endpoint::Endpoint> pods;
-  auto prefixes = read_cluster(endpoints, node_name, node, pods);
+  auto prefixes = read_cluster(endpoints, node_name, node);
   if (!prefixes) {
     return prefixes.error();
   }
   node.compiled = policy::compile(node.input, node.numbers, node.numbers);
   const auto named = node.compiled.program->prefixes();
   prefixes->insert(prefixes->end(), named.begin(), named.end());
-  node.registry = std::make_unique<endpoint::Registry>(std::move(pods), std::move(*prefixes));
+  node.registry = std::make_unique<endpoint::Registry>(
+      node.pods.by_name(), node.pods.by_address(),
+      std::make_shared<const endpoint::PrefixTable>(std::move(*prefixes)));
   return {};
 }
 

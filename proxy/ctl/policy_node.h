@@ -5,6 +5,7 @@
 #include "policy-compiler/compile.h"
 #include "proxy/base/result.h"
 #include "proxy/endpoint/identity.h"
+#include "proxy/endpoint/pods.h"
 #include "proxy/endpoint/registry.h"
 
 #include <memory>
@@ -15,6 +16,7 @@ namespace weir::ctl {
 
 struct PolicyNode {
   endpoint::IdentityAllocator numbers{0};
+  endpoint::Pods pods{numbers, [](const auto& /*pod*/) { return true; }};
   policy::CompileInput input;
   policy::CompileResult compiled;
   std::unique_ptr<endpoint::Registry> registry;
@@ -25,9 +27,8 @@ struct PolicyNode {
 Result<void> load_policy_node(const std::vector<std::string>& policies,
                               const std::string& endpoints, const std::string& node,
                               PolicyNode& out);
-// Only who is there: fills `input`'s endpoints and identities, and `pods`.
-Result<std::vector<policy::Program::Prefix>> read_cluster(const std::string& file,
-                                                          const std::string& node, PolicyNode& out,
-                                                          std::vector<endpoint::Endpoint>& pods);
+// Only who is there: `pods`, and `input`'s endpoints and identities.
+Result<std::vector<policy::Program::Prefix>>
+read_cluster(const std::string& file, const std::string& node, PolicyNode& out);
 
 } // namespace weir::ctl

@@ -20,8 +20,8 @@ namespace {
 namespace json = boost::json;
 
 // What the admin server shows has no secrets: headers' values, keys and tokens are in none of it.
-constexpr std::string_view kLists[] = {"/server_info", "/config_dump", "/policies",
-                                       "/endpoints",   "/identities",  "/listeners",
+constexpr std::string_view kLists[] = {"/server_info", "/config_dump",  "/policies",
+                                       "/endpoints",   "/identities",   "/listeners",
                                        "/fqdn/cache",  "/fqdn/expired", "/flows"};
 constexpr std::string_view kTexts[] = {"/ready", "/logging", "/stats/prometheus"};
 

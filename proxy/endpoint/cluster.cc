@@ -1,5 +1,9 @@
 #include "proxy/endpoint/cluster.h"
 
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
 namespace weir::endpoint {
 namespace {
 
@@ -17,7 +21,7 @@ std::string own_key(std::string_view rest) {
 
 } // namespace
 
-policy::Labels identity_labels(const PodSpec& pod, const ClusterSpec& cluster) {
+policy::Labels identity_labels(const PodSpec& pod, const NamespaceMap& namespaces) {
   policy::Labels labels;
   for (const auto& [key, value] : pod.labels) {
     if (key != kNamespaceKey && !key.starts_with(kOwnPrefix)) {
@@ -29,13 +33,50 @@ policy::Labels identity_labels(const PodSpec& pod, const ClusterSpec& cluster) {
   labels[own_key("policy.serviceaccount")] = pod.service_account;
   // Kubernetes' API server puts this one on every namespace; a file need not repeat it.
   labels[own_key("namespace.labels." + std::string(kMetadataName))] = pod.pod_namespace;
-  const auto found = cluster.namespaces.find(pod.pod_namespace);
-  if (found != cluster.namespaces.end()) {
-    for (const auto& [key, value] : found->second) {
+  if (const auto* found = namespaces.find(pod.pod_namespace)) {
+    for (const auto& [key, value] : **found) {
       labels[own_key("namespace.labels." + key)] = value;
     }
   }
   return labels;
+}
+
+PodMap pod_map(std::vector<PodSpec> pods) {
+  PodMap::Editor made{{}};
+  for (PodSpec& pod : pods) {
+    const std::string name = pod.pod_namespace + "/" + pod.name;
+    made.set(name, std::make_shared<const PodSpec>(std::move(pod)));
+  }
+  return made.take();
+}
+
+ServiceMap service_map(std::vector<ServiceSpec> services) {
+  ServiceMap::Editor made{{}};
+  for (ServiceSpec& service : services) {
+    const std::string name = service.service_namespace + "/" + service.name;
+    made.set(name, std::make_shared<const ServiceSpec>(std::move(service)));
+  }
+  return made.take();
+}
+
+std::vector<const ServiceSpec*> in_order(const ServiceMap& services) {
+  std::vector<const ServiceSpec*> ordered;
+  ordered.reserve(services.size());
+  services.for_each([&](const std::string& /*name*/, const auto& service) {
+    ordered.push_back(service.get());
+  });
+  std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
+    return std::tie(a->service_namespace, a->name) < std::tie(b->service_namespace, b->name);
+  });
+  return ordered;
+}
+
+NamespaceMap namespace_map(const std::map<std::string, PlainLabels>& namespaces) {
+  NamespaceMap::Editor made{{}};
+  for (const auto& [name, labels] : namespaces) {
+    made.set(name, std::make_shared<const PlainLabels>(labels));
+  }
+  return made.take();
 }
 
 } // namespace weir::endpoint

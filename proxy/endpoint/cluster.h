@@ -5,10 +5,12 @@
 
 #include "policy-compiler/compile.h"
 #include "proxy/base/ip.h"
+#include "proxy/base/shared_map.h"
 
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -69,10 +71,22 @@ struct NodeSpec {
   bool operator==(const NodeSpec&) const = default;
 };
 
+// By "namespace/name". What did not change is the same object as before, so that whoever keeps
+// something made of it need look at the difference only (shared_map.h).
+using PodMap = SharedMap<std::string, std::shared_ptr<const PodSpec>>;
+using ServiceMap = SharedMap<std::string, std::shared_ptr<const ServiceSpec>>;
+using NamespaceMap = SharedMap<std::string, std::shared_ptr<const PlainLabels>>;
+
+[[nodiscard]] PodMap pod_map(std::vector<PodSpec> pods);
+[[nodiscard]] ServiceMap service_map(std::vector<ServiceSpec> services);
+// In the order of their names: of two with one address the first has it, wherever that is asked.
+[[nodiscard]] std::vector<const ServiceSpec*> in_order(const ServiceMap& services);
+[[nodiscard]] NamespaceMap namespace_map(const std::map<std::string, PlainLabels>& namespaces);
+
 struct ClusterSpec {
-  std::vector<PodSpec> pods;
-  std::map<std::string, PlainLabels> namespaces;
-  std::vector<ServiceSpec> services;
+  PodMap pods; // no two with one address
+  NamespaceMap namespaces;
+  ServiceMap services;
   std::vector<NodeSpec> nodes;
   std::vector<IpAddress> api_servers; // nodes' addresses, or others
 };
@@ -81,6 +95,6 @@ inline constexpr std::string_view kClusterName = "default";
 
 // All labels of a pod's identity, with their source. Those that weir adds (namespace, its labels,
 // cluster, service account) cannot be forged by a pod label of the same name.
-[[nodiscard]] policy::Labels identity_labels(const PodSpec& pod, const ClusterSpec& cluster);
+[[nodiscard]] policy::Labels identity_labels(const PodSpec& pod, const NamespaceMap& namespaces);
 
 } // namespace weir::endpoint

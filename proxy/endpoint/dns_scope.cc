@@ -14,6 +14,14 @@ bool has_dns_label(const PlainLabels& labels) {
   return at != labels.end() && at->second == kDnsLabel.second;
 }
 
+bool is_dns_pod(const Endpoint* pod) {
+  if (pod == nullptr || pod->endpoint_namespace != kDnsNamespace) {
+    return false;
+  }
+  const auto at = pod->labels->find("k8s:" + std::string(kDnsLabel.first));
+  return at != pod->labels->end() && at->second == kDnsLabel.second;
+}
+
 bool in_ranges(const std::vector<IpPrefix>& ranges, const IpAddress& address) {
   return std::any_of(ranges.begin(), ranges.end(),
                      [&](const IpPrefix& range) { return range.contains(address); });
@@ -34,31 +42,26 @@ DnsScope::DnsScope(const ClusterSpec& cluster, const config::Dns& config, const 
     : x_resolvers(node.name_servers.begin(), node.name_servers.end()),
       x_resolver_ranges(config.resolvers), x_cluster_ranges(config.cluster_ranges),
       x_cluster_domain(config.cluster_domain), x_node_search(node.search) {
-  for (const PodSpec& pod : cluster.pods) {
-    x_cluster.insert(pod.addresses.begin(), pod.addresses.end());
-    if (pod.pod_namespace == kDnsNamespace && has_dns_label(pod.labels)) {
-      x_resolvers.insert(pod.addresses.begin(), pod.addresses.end());
-    }
-  }
   for (const NodeSpec& known : cluster.nodes) {
     x_cluster.insert(known.addresses.begin(), known.addresses.end());
   }
-  for (const ServiceSpec& service : cluster.services) {
+  cluster.services.for_each([&](const std::string& /*name*/, const auto& service) {
     // What a selector-less service leads to lies outside the cluster.
-    x_cluster.insert(service.cluster_addresses.begin(), service.cluster_addresses.end());
-    if (service.service_namespace == kDnsNamespace &&
-        (has_dns_label(service.labels) || has_dns_label(service.selector))) {
-      x_resolvers.insert(service.cluster_addresses.begin(), service.cluster_addresses.end());
+    const auto& addresses = service->cluster_addresses;
+    x_cluster.insert(addresses.begin(), addresses.end());
+    if (service->service_namespace == kDnsNamespace &&
+        (has_dns_label(service->labels) || has_dns_label(service->selector))) {
+      x_resolvers.insert(addresses.begin(), addresses.end());
     }
-  }
+  });
 }
 
-bool DnsScope::trusts(const IpAddress& server) const {
-  return x_resolvers.contains(server) || in_ranges(x_resolver_ranges, server);
+bool DnsScope::trusts(const IpAddress& server, const Registry& pods) const {
+  return x_resolvers.contains(server) || is_dns_pod(pods.by_address(server)) || in_ranges(x_resolver_ranges, server);
 }
 
-bool DnsScope::is_cluster_address(const IpAddress& address) const {
-  return x_cluster.contains(address) || in_ranges(x_cluster_ranges, address);
+bool DnsScope::is_cluster_address(const IpAddress& address, const Registry& pods) const {
+  return x_cluster.contains(address) || pods.by_address(address) != nullptr || in_ranges(x_cluster_ranges, address);
 }
 
 std::vector<DnsName> DnsScope::search(std::string_view pod_namespace) const {

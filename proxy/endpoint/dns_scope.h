@@ -7,6 +7,7 @@
 #include "proxy/base/ip.h"
 #include "proxy/config/config.h"
 #include "proxy/endpoint/cluster.h"
+#include "proxy/endpoint/registry.h"
 #include "proxy/endpoint/resolv_conf.h"
 
 #include <string>
@@ -20,11 +21,11 @@ class DnsScope {
 public:
   // Believed are: pods and services of the cluster's DNS (label k8s-app: kube-dns in kube-system),
   // the servers that the node itself asks, and config.resolvers. The cluster's own are: every pod,
-  // node and service known, and config.cluster_ranges.
+  // node and service known, and config.cluster_ranges. Pods are asked of the Registry.
   DnsScope(const ClusterSpec& cluster, const config::Dns& config, const ResolvConf& node);
 
-  [[nodiscard]] bool trusts(const IpAddress& server) const;
-  [[nodiscard]] bool is_cluster_address(const IpAddress& address) const;
+  [[nodiscard]] bool trusts(const IpAddress& server, const Registry& pods) const;
+  [[nodiscard]] bool is_cluster_address(const IpAddress& address, const Registry& pods) const;
   // The domains that a pod of this namespace completes names with, as kubelet writes them.
   [[nodiscard]] std::vector<DnsName> search(std::string_view pod_namespace) const;
 

@@ -119,10 +119,10 @@ NodeSpec read_node(YamlFields& fields) {
 }
 
 // One address or name that stands for two pods would let one pass for the other.
-void refuse_doubles(YamlDocument& document, const ClusterSpec& cluster) {
+void refuse_doubles(YamlDocument& document, const std::vector<PodSpec>& pods) {
   std::set<std::string> names;
   std::map<IpAddress, std::string> owners;
-  for (const auto& pod : cluster.pods) {
+  for (const auto& pod : pods) {
     const std::string name = pod.pod_namespace + "/" + pod.name;
     if (!names.insert(name).second) {
       document.add_error(0, 0, "endpoint " + name + " is listed twice");
@@ -144,19 +144,23 @@ LoadedCluster parse_cluster(std::string file, const std::string& text) {
   YamlDocument document(std::move(file), text);
   YamlFields root = document.root();
   ClusterSpec cluster;
-  cluster.pods = read_all<PodSpec>(root, "endpoints", read_pod);
+  auto pods = read_all<PodSpec>(root, "endpoints", read_pod);
+  std::map<std::string, PlainLabels> namespaces;
   for (auto& [name, fields] : root.named("namespaces")) {
-    cluster.namespaces[name] = fields.texts("labels");
+    namespaces[name] = fields.texts("labels");
     fields.finish();
   }
-  cluster.services = read_all<ServiceSpec>(root, "services", read_service);
+  auto services = read_all<ServiceSpec>(root, "services", read_service);
   cluster.nodes = read_all<NodeSpec>(root, "nodes", read_node);
   root.finish();
-  refuse_doubles(document, cluster);
+  refuse_doubles(document, pods);
   auto errors = document.errors();
   if (!errors.empty()) {
     return {std::nullopt, std::move(errors)};
   }
+  cluster.pods = pod_map(std::move(pods));
+  cluster.namespaces = namespace_map(namespaces);
+  cluster.services = service_map(std::move(services));
   return {std::move(cluster), {}};
 }
 

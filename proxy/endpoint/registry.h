@@ -1,10 +1,11 @@
 // Who is who: the pods of this node, those known elsewhere, nodes, and the identity behind any
-// address. An immutable value; a change of the cluster makes a new one (control thread), workers
-// read it through their Snapshot.
+// address. An immutable value; a change of the cluster makes a new one (control thread) that shares
+// with the old what did not change. Workers read it through their Snapshot.
 #pragma once
 
 #include "policy-compiler/compile.h"
 #include "proxy/base/ip.h"
+#include "proxy/base/shared_map.h"
 
 #include <memory>
 #include <optional>
@@ -16,11 +17,12 @@
 namespace weir::endpoint {
 
 struct Endpoint {
-  policy::EndpointId id = 0; // never 0, never given to another pod again
+  policy::EndpointId id = 0; // never another pod's again; 0: policy is not computed for it here
   policy::IdentityId identity = 0;
   std::string endpoint_namespace;
   std::string name;
-  policy::Labels labels; // of its identity, with sources: "k8s:app"
+  // Of its identity, with sources: "k8s:app". Never null.
+  std::shared_ptr<const policy::Labels> labels = std::make_shared<const policy::Labels>();
   std::vector<IpAddress> addresses;
   std::string interface; // host side of its veth; empty: remote, or only for static listeners
   bool local = false;    // of this node whatever `interface` says: held while that is empty
@@ -32,31 +34,47 @@ struct Endpoint {
   [[nodiscard]] std::string full_name() const { return endpoint_namespace + "/" + name; }
 };
 
-class Registry {
-public:
-  // Prefixes: cells of the identity table for addresses that belong to no pod (nodes, CIDRs that
-  // policies name). The longest match wins.
-  Registry(std::vector<Endpoint> endpoints, std::vector<policy::Program::Prefix> prefixes);
+using EndpointPtr = std::shared_ptr<const Endpoint>;
+using EndpointsByName = SharedMap<std::string, EndpointPtr>;
+using EndpointsByAddress = SharedMap<IpAddress, EndpointPtr>;
 
-  [[nodiscard]] const std::vector<Endpoint>& endpoints() const { return x_endpoints; }
-  // Null when there is none. The pointer lives as long as the Registry.
-  [[nodiscard]] const Endpoint* by_address(const IpAddress& address) const;
-  [[nodiscard]] const Endpoint* by_name(std::string_view full_name) const;
-  [[nodiscard]] const Endpoint* by_id(policy::EndpointId id) const;
-  // A pod's own, else the longest prefix's, else world of the address's family.
-  [[nodiscard]] policy::IdentityId identity_of(const IpAddress& address) const;
+// Cells of the identity table for addresses that belong to no pod: nodes, CIDRs that policies name.
+// The longest match wins; of two with one prefix, the first.
+class PrefixTable {
+public:
+  explicit PrefixTable(std::vector<policy::Program::Prefix> prefixes);
+
+  // Nothing where no prefix contains the address.
+  [[nodiscard]] std::optional<policy::IdentityId> identity_of(const IpAddress& address) const;
+  [[nodiscard]] const std::vector<policy::Program::Prefix>& prefixes() const { return x_prefixes; }
 
 private:
-  std::vector<Endpoint> x_endpoints;
-  std::unordered_map<IpAddress, std::size_t> x_by_address;
-  std::unordered_map<std::string, std::size_t> x_by_name;
-  std::unordered_map<policy::EndpointId, std::size_t> x_by_id;
+  std::vector<policy::Program::Prefix> x_prefixes; // as given
   // By mapped prefix length, longest first; few lengths occur, so a look-up is a few hash probes.
   struct Length {
     std::uint8_t mapped_length;
     std::unordered_map<IpAddress, policy::IdentityId> cells;
   };
   std::vector<Length> x_v4_lengths, x_v6_lengths;
+};
+
+class Registry {
+public:
+  Registry(EndpointsByName endpoints, EndpointsByAddress by_address,
+           std::shared_ptr<const PrefixTable> prefixes);
+  Registry(std::vector<Endpoint> endpoints, std::vector<policy::Program::Prefix> prefixes);
+
+  [[nodiscard]] const EndpointsByName& endpoints() const { return x_endpoints; }
+  // Null when there is none. The pointer lives as long as the Registry.
+  [[nodiscard]] const Endpoint* by_address(const IpAddress& address) const;
+  [[nodiscard]] const Endpoint* by_name(std::string_view full_name) const;
+  // A pod's own, else the longest prefix's, else world of the address's family.
+  [[nodiscard]] policy::IdentityId identity_of(const IpAddress& address) const;
+
+private:
+  EndpointsByName x_endpoints;
+  EndpointsByAddress x_by_address;
+  std::shared_ptr<const PrefixTable> x_prefixes;
 };
 
 } // namespace weir::endpoint

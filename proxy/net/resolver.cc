@@ -202,7 +202,7 @@ Result<std::unique_ptr<Resolver>> Resolver::open(asio::io_context& context,
                                                  const Options& options) {
   auto channel = std::make_shared<Channel>(context);
   if (auto opened = channel->open(options); !opened) {
-    return std::move(opened.error());
+    return opened.error();
   }
   return std::unique_ptr<Resolver>(new Resolver(std::move(channel)));
 }

@@ -70,8 +70,9 @@ DnsDecision GateDnsPolicy::judge(const DnsName& name) {
 }
 
 bool GateDnsPolicy::trusted() const {
-  const auto& scope = x_gate->snapshot().dns;
-  return !x_server || (scope != nullptr && scope->trusts(*x_server));
+  const endpoint::Snapshot& snapshot = x_gate->snapshot();
+  return !x_server ||
+         (snapshot.dns != nullptr && snapshot.dns->trusts(*x_server, *snapshot.registry));
 }
 
 // Is the name one that a resolver makes of a shorter one by its search list, and may it ask for
@@ -113,7 +114,7 @@ bool GateDnsPolicy::is_cluster_address(const IpAddress& address) {
   const endpoint::Registry& registry = *x_gate->snapshot().registry;
   const auto& scope = x_gate->snapshot().dns;
   if (registry.by_address(address) != nullptr ||
-      (scope != nullptr && scope->is_cluster_address(address))) {
+      (scope != nullptr && scope->is_cluster_address(address, registry))) {
     return true;
   }
   const policy::IdentityId identity = registry.identity_of(address);

@@ -23,8 +23,8 @@ struct {
 	__type(value, struct weir_endpoint);
 } weir_endpoints SEC(".maps");
 
-/* Key: index of an interface that is the port of a bridge; value: the bridge's. Writer: user. Reader:
- * what is handed to the node. Bridges have some hundred ports. */
+/* Key: index of an interface that is the port of a bridge; value: the bridge's. Writer: user.
+ * Reader: what is handed to the node. Bridges have some hundred ports. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
@@ -149,6 +149,16 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } weir_listeners SEC(".maps");
+
+/* Writer: redirect, for a SYN that meets a socket in TIME_WAIT. Reader: weir_reopen, for the very
+ * same packet a moment later. Key: its addresses and ports as they are on the wire; value: the
+ * listener's place in weir_listeners. LRU: what was read is of no use any more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct weir_tuple);
+	__type(value, __u32);
+} weir_reopened SEC(".maps");
 
 /* Writer: programs. Reader: user. */
 struct {

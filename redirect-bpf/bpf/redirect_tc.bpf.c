@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
  *
- * The four programs of the data path. They fetch what decide.h asks for and do what it answers.
+ * The programs of the data path. They fetch what decide.h asks for and do what it answers.
  *
  *   weir_from_pod  tc ingress of the host side of a pod's veth: what the pod sends
  *   weir_to_pod    tc egress of the same: what the pod is about to receive
  *   weir_from_net  tc ingress of every other interface: what enters the node
  *   weir_to_net    tc egress of every other interface: what leaves the node
+ *   weir_reopen    sk_lookup of the node: the listener for a SYN to a socket in TIME_WAIT
  *
  * Egress policy is enforced in weir_from_pod, together with the ingress policy of a destination on
  * this node, because that is where both may still redirect. Ingress policy is enforced in
@@ -37,6 +38,7 @@ enum {
 	WEIR_SHOT = 2,
 };
 #define WEIR_PACKET_HOST 0 /* PACKET_HOST of linux/if_packet.h */
+#define WEIR_FAMILY_IPV6 10 /* AF_INET6 */
 
 #define WEIR_ENFORCED (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_EGRESS_ENFORCED)
 /* Of a destination: its policy has a say about what is sent to it. */
@@ -367,12 +369,12 @@ static __always_inline void weir_track(const struct weir_packet *packet, struct 
 	weir_remember(packet, flow);
 }
 
-/* Is there a socket of this TCP flow, other than a listener? */
-__noinline int weir_has_socket(struct __sk_buff *skb, const struct weir_packet *packet)
+/* The state of this TCP flow's socket, other than a listener; 0 when there is none. */
+__noinline int weir_socket_state(struct __sk_buff *skb, const struct weir_packet *packet)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *socket;
-	int found;
+	int state;
 
 	if (!packet)
 		return 0;
@@ -393,9 +395,21 @@ __noinline int weir_has_socket(struct __sk_buff *skb, const struct weir_packet *
 	}
 	if (!socket)
 		return 0;
-	found = socket->state != BPF_TCP_LISTEN;
+	state = socket->state != BPF_TCP_LISTEN ? (int)socket->state : 0;
 	bpf_sk_release(socket);
-	return found;
+	return state;
+}
+
+/* The kernel opens a new connection for a SYN to a socket in TIME_WAIT if there is a listener by the
+ * packet's own addresses. weir's are not known by these: weir_reopen tells which it is. Without that
+ * the client would be answered as of the old connection, reset it, and try again after a second. */
+static __always_inline void weir_announce(const struct weir_packet *packet, __u32 index)
+{
+	struct weir_tuple asked = packet->tuple;
+
+	asked.destination = packet->asked.address;
+	asked.destination_port_be = packet->asked.port_be;
+	bpf_map_update_elem(&weir_reopened, &asked, &index, BPF_ANY);
 }
 
 /* Later packets of the flow need no look-up for their socket. */
@@ -420,6 +434,7 @@ __noinline int weir_to_proxy(struct __sk_buff *skb, const struct weir_packet *pa
 	__u8 protocol, step;
 	long failed;
 	bool opens;
+	int state;
 
 	if (!packet || !flow)
 		return WEIR_DROP_NO_PROXY;
@@ -428,21 +443,22 @@ __noinline int weir_to_proxy(struct __sk_buff *skb, const struct weir_packet *pa
 	step = weir_redirect_step(protocol, opens, flow->entry_flags);
 	if (step == WEIR_STEP_REFUSE)
 		return WEIR_DROP_NO_PROXY;
+	state = step == WEIR_STEP_LOOK_UP ? weir_socket_state(skb, packet) : 0;
 	if (step == WEIR_STEP_LOOK_UP) {
-		if (weir_has_socket(skb, packet)) {
-			step = WEIR_STEP_MARK;
-			if (!opens)
-				weir_mark_settled(packet, flow);
-		} else {
-			step = WEIR_STEP_ASSIGN;
-		}
+		step = state ? WEIR_STEP_MARK : WEIR_STEP_ASSIGN;
+		if (state && !opens)
+			weir_mark_settled(packet, flow);
 	}
-	if (step == WEIR_STEP_ASSIGN) {
+	if (step == WEIR_STEP_ASSIGN || (opens && state == BPF_TCP_TIME_WAIT)) {
 		if (!workers || workers > WEIR_MAX_WORKERS)
 			return WEIR_DROP_NO_PROXY;
 		kind = protocol == WEIR_PROTO_UDP ? WEIR_LISTENER_UDP : WEIR_LISTENER_TCP;
 		index = weir_listener_index(kind, packet->is_v6, bpf_get_hash_recalc(skb) % workers,
 					    flow->endpoint % WEIR_UDP_LANES);
+	}
+	if (step == WEIR_STEP_MARK && opens && state == BPF_TCP_TIME_WAIT)
+		weir_announce(packet, index);
+	if (step == WEIR_STEP_ASSIGN) {
 		listener = bpf_map_lookup_elem(&weir_listeners, &index);
 		if (!listener)
 			return WEIR_DROP_NO_PROXY;
@@ -1000,4 +1016,46 @@ int weir_to_net(struct __sk_buff *skb)
 	if (weir_leaves_by_mark(skb, &packet, WEIR_EGRESS, &action))
 		return action;
 	return WEIR_NEXT;
+}
+
+/* The verifier wants each word of the context read by itself. */
+static __always_inline void weir_copy_v6(struct weir_addr *to, const __u32 *from)
+{
+	for (int i = 0; i < 4; i++) {
+		__u32 word = *(const volatile __u32 *)&from[i];
+
+		__builtin_memcpy(to->bytes + 4 * i, &word, 4);
+	}
+}
+
+SEC("sk_lookup")
+int weir_reopen(struct bpf_sk_lookup *context)
+{
+	struct weir_tuple asked = {};
+	struct bpf_sock *listener;
+	__u32 *index, source, destination;
+
+	if (context->protocol != WEIR_PROTO_TCP)
+		return SK_PASS;
+	if (context->family == WEIR_FAMILY_IPV6) {
+		weir_copy_v6(&asked.source, context->remote_ip6);
+		weir_copy_v6(&asked.destination, context->local_ip6);
+	} else {
+		source = context->remote_ip4;
+		destination = context->local_ip4;
+		weir_map_v4(&asked.source, (const __u8 *)&source);
+		weir_map_v4(&asked.destination, (const __u8 *)&destination);
+	}
+	asked.source_port_be = context->remote_port;
+	asked.destination_port_be = bpf_htons((__u16)context->local_port);
+	asked.protocol = WEIR_PROTO_TCP;
+	index = bpf_map_lookup_elem(&weir_reopened, &asked);
+	if (!index)
+		return SK_PASS;
+	listener = bpf_map_lookup_elem(&weir_listeners, index);
+	if (!listener)
+		return SK_PASS;
+	bpf_sk_assign(context, listener, 0);
+	bpf_sk_release(listener);
+	return SK_PASS;
 }

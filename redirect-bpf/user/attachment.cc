@@ -3,6 +3,7 @@
 #include "redirect-bpf/user/bpffs.h"
 
 #include <bpf/bpf.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -87,6 +88,18 @@ Result<void> Attachments::probe(int program) {
     return link.error();
   }
   return {};
+}
+
+Result<UniqueFd> attach_lookup(int program) {
+  const UniqueFd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!here.valid()) {
+    return errno_error("open the network namespace");
+  }
+  UniqueFd link(bpf_link_create(program, here.get(), BPF_SK_LOOKUP, nullptr));
+  if (!link.valid()) {
+    return errno_error("attach weir_reopen to the network namespace");
+  }
+  return link;
 }
 
 Result<void> Attachments::attach(int interface, int ingress_program, int egress_program) {

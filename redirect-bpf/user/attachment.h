@@ -42,6 +42,10 @@ private:
   std::map<int, Hooks> x_hooks; // by interface
 };
 
+// A program of type sk_lookup in the calling thread's network namespace, for as long as the link
+// lives: it is about sockets of this process.
+Result<UniqueFd> attach_lookup(int program);
+
 // Detaches and unpins every link below `folder` ("…/links").
 void detach_all(const std::string& folder);
 

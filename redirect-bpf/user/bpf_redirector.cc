@@ -43,6 +43,7 @@ Error joined(const std::vector<std::string>& errors) {
 BpfRedirector::BpfRedirector(Options options, BpfObject object, Interfaces interfaces)
     : x_options(std::move(options)), x_object(std::move(object)),
       x_interfaces(std::move(interfaces)), x_attachments(x_options.bpffs),
+      x_identities(x_object.maps().identities),
       x_services({.services = x_object.maps().services,
                   .backends = x_object.maps().backends,
                   .members = x_object.maps().members,
@@ -79,6 +80,11 @@ Result<std::unique_ptr<BpfRedirector>> BpfRedirector::open(Options options) {
   if (auto adopted = redirector->adopt(); !adopted) {
     return adopted.error();
   }
+  auto reopen = attach_lookup(redirector->x_object.programs().reopen);
+  if (!reopen) {
+    return reopen.error();
+  }
+  redirector->x_reopen = std::move(*reopen);
   return redirector;
 }
 
@@ -89,7 +95,7 @@ Result<void> BpfRedirector::adopt() {
     return errno_error("read weir_config");
   }
   for (const weir_policy_slot& key : list_keys<weir_policy_slot>(maps.policies)) {
-    x_slots[key.slot % WEIR_SLOTS].policies[key.endpoint] = nullptr;
+    x_policies[key.slot % WEIR_SLOTS][key.endpoint] = nullptr;
   }
   for (const weir_addr& address : list_keys<weir_addr>(maps.endpoints)) {
     weir_endpoint endpoint{};
@@ -119,25 +125,20 @@ Result<void> BpfRedirector::adopt() {
   return {};
 }
 
-Result<void> BpfRedirector::apply(std::span<const IdentityRow> identities,
+Result<void> BpfRedirector::apply(const IdentityRows& identities,
                                   std::span<const EndpointState> endpoints) {
   const std::uint32_t used = weir_slot(x_config.revision);
   const std::uint32_t next = weir_slot(x_config.revision + 1);
   std::vector<std::string> errors;
 
-  TriePtr identity_trie = x_slots[used].identities;
-  const bool same_identities = identity_trie && identity_trie->content == content_of(identities);
-  if (!same_identities) {
-    auto built = build_identity_trie(identities);
-    if (!built) {
-      return built.error();
-    }
-    identity_trie = *built;
-  }
+  const bool same_identities = x_identities.holds(used, identities);
   const WantedEndpoints wanted = plan(endpoints, same_identities, errors);
-  const bool flipping = !x_applied || differs(identity_trie, wanted);
+  const bool flipping = !x_applied || !same_identities || differs(wanted);
   if (flipping) {
-    if (auto filled = fill_slot(next, identity_trie, wanted, errors); !filled) {
+    if (auto filled = x_identities.fill(next, identities); !filled) {
+      return filled.error();
+    }
+    if (auto filled = fill_slot(next, wanted, errors); !filled) {
       return filled.error();
     }
   }
@@ -169,7 +170,7 @@ Result<void> BpfRedirector::apply(std::span<const IdentityRow> identities,
 BpfRedirector::WantedEndpoints BpfRedirector::plan(std::span<const EndpointState> endpoints,
                                                    bool same_identities,
                                                    std::vector<std::string>& errors) {
-  const Slot& used = x_slots[weir_slot(x_config.revision)];
+  const Slot& used = x_policies[weir_slot(x_config.revision)];
   WantedEndpoints wanted;
   std::set<Address> taken;
   for (const EndpointState& state : endpoints) {
@@ -188,8 +189,8 @@ BpfRedirector::WantedEndpoints BpfRedirector::plan(std::span<const EndpointState
     if (state.held || (!state.ingress_enforced && !state.egress_enforced)) {
       continue;
     }
-    const auto before = used.policies.find(state.id);
-    const TriePtr old = before == used.policies.end() ? nullptr : before->second;
+    const auto before = used.find(state.id);
+    const TriePtr old = before == used.end() ? nullptr : before->second;
     if (old && old->content == content_of(state.rows)) {
       endpoint.policy = old;
       continue;
@@ -208,12 +209,9 @@ BpfRedirector::WantedEndpoints BpfRedirector::plan(std::span<const EndpointState
   return wanted;
 }
 
-bool BpfRedirector::differs(const TriePtr& identities, const WantedEndpoints& wanted) const {
+bool BpfRedirector::differs(const WantedEndpoints& wanted) const {
   const std::uint32_t used = weir_slot(x_config.revision);
-  const Slot& slot = x_slots[used];
-  if (slot.identities != identities) {
-    return true;
-  }
+  const Slot& slot = x_policies[used];
   std::size_t addresses = 0, policies = 0;
   for (const auto& [id, endpoint] : wanted) {
     for (const Address& address : endpoint.addresses) {
@@ -225,30 +223,21 @@ bool BpfRedirector::differs(const TriePtr& identities, const WantedEndpoints& wa
       ++addresses;
     }
     if (endpoint.policy) {
-      const auto known = slot.policies.find(id);
-      if (known == slot.policies.end() || known->second != endpoint.policy) {
+      const auto known = slot.find(id);
+      if (known == slot.end() || known->second != endpoint.policy) {
         return true;
       }
       ++policies;
     }
   }
-  return addresses != x_endpoints.size() || policies != slot.policies.size();
+  return addresses != x_endpoints.size() || policies != slot.size();
 }
 
-Result<void> BpfRedirector::fill_slot(std::uint32_t slot, const TriePtr& identities,
-                                      const WantedEndpoints& wanted,
+Result<void> BpfRedirector::fill_slot(std::uint32_t slot, const WantedEndpoints& wanted,
                                       std::vector<std::string>& errors) {
   const Maps& maps = x_object.maps();
-  Slot& held = x_slots[slot];
-  if (held.identities != identities) {
-    const int trie = identities->map.get();
-    held.identities = nullptr;
-    if (bpf_map_update_elem(maps.identities, &slot, &trie, BPF_ANY) != 0) {
-      return errno_error("write weir_identities");
-    }
-    held.identities = identities;
-  }
-  for (auto entry = held.policies.begin(); entry != held.policies.end();) {
+  Slot& held = x_policies[slot];
+  for (auto entry = held.begin(); entry != held.end();) {
     const auto still = wanted.find(entry->first);
     if (still != wanted.end() && still->second.policy) {
       ++entry;
@@ -258,22 +247,22 @@ Result<void> BpfRedirector::fill_slot(std::uint32_t slot, const TriePtr& identit
     if (bpf_map_delete_elem(maps.policies, &key) != 0 && errno != ENOENT) {
       return errno_error("remove from weir_policies");
     }
-    entry = held.policies.erase(entry);
+    entry = held.erase(entry);
   }
   std::vector<weir_policy_slot> keys;
   std::vector<int> values;
   for (const auto& [id, endpoint] : wanted) {
-    if (endpoint.policy && (!held.policies.contains(id) || held.policies[id] != endpoint.policy)) {
+    if (endpoint.policy && (!held.contains(id) || held[id] != endpoint.policy)) {
       keys.push_back({.endpoint = id, .slot = slot});
       values.push_back(endpoint.policy->map.get());
-      held.policies[id] = endpoint.policy;
+      held[id] = endpoint.policy;
     }
   }
   write_all(maps.policies, reinterpret_cast<const char*>(keys.data()), sizeof(weir_policy_slot),
             reinterpret_cast<const char*>(values.data()), sizeof(int), keys.size(),
             [&](std::size_t i, const Error& error) {
               // Without rows an enforced endpoint is locked: WEIR_DROP_NO_POLICY.
-              held.policies.erase(keys[i].endpoint);
+              held.erase(keys[i].endpoint);
               errors.push_back("endpoint " + std::to_string(keys[i].endpoint) + ": " +
                                error.text());
             });
@@ -339,7 +328,7 @@ void BpfRedirector::remove_gone(const WantedEndpoints& wanted) {
   }
   // The other slot is out of use: what it holds of pods that are gone is only memory.
   const std::uint32_t slot = weir_slot(x_config.revision + 1);
-  std::erase_if(x_slots[slot].policies, [&](const auto& policy) {
+  std::erase_if(x_policies[slot], [&](const auto& policy) {
     const weir_policy_slot key{.endpoint = policy.first, .slot = slot};
     return !wanted.contains(policy.first) && bpf_map_delete_elem(maps.policies, &key) == 0;
   });

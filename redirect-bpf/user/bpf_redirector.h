@@ -4,8 +4,9 @@
 //
 // How apply() changes policy. Identities, policies and flags exist twice (weir_abi.h, weir_config):
 //
-//   1. tries that differ are built, unseen; equal ones are shared by both slots
-//   2. the slot that is not in use gets them; what is gone from it is removed
+//   1. tries of policies that differ are built, unseen; equal ones are shared by both slots
+//   2. the slot that is not in use gets them, and its identities what they lack; what is gone from
+//      it is removed
 //   3. addresses are written to weir_endpoints: the unused slot's flags as wanted, the used one's
 //      as they are, or HELD where the address is new or another pod's now
 //   4. the revision is raised by one: every packet from here on meets the new state, whole
@@ -30,6 +31,7 @@
 
 #include "redirect-bpf/user/acceleration.h"
 #include "redirect-bpf/user/attachment.h"
+#include "redirect-bpf/user/identity_sync.h"
 #include "redirect-bpf/user/interfaces.h"
 #include "redirect-bpf/user/loader.h"
 #include "redirect-bpf/user/map_sync.h"
@@ -65,7 +67,7 @@ public:
   BpfRedirector(const BpfRedirector&) = delete;
   BpfRedirector& operator=(const BpfRedirector&) = delete;
 
-  Result<void> apply(std::span<const IdentityRow> identities,
+  Result<void> apply(const IdentityRows& identities,
                      std::span<const EndpointState> endpoints) override;
   Result<void> set_services(std::span<const ServiceState> services) override;
   std::optional<SocketAddress> backend_of(const SocketAddress& client,
@@ -98,11 +100,8 @@ public:
 
 private:
   using Address = IpAddress::Bytes;
-  // What a slot holds. A null trie: something that is not known, from before this process.
-  struct Slot {
-    TriePtr identities;
-    std::map<std::uint32_t, TriePtr> policies; // by endpoint
-  };
+  // What a slot holds, by endpoint. A null trie: not known, from before this process.
+  using Slot = std::map<std::uint32_t, TriePtr>;
   struct Wanted {
     std::uint16_t flags = 0;
     std::uint32_t identity = 0;
@@ -118,9 +117,9 @@ private:
   // The steps of apply(); `errors` collects what concerns single endpoints.
   WantedEndpoints plan(std::span<const EndpointState> endpoints, bool same_identities,
                        std::vector<std::string>& errors);
-  bool differs(const TriePtr& identities, const WantedEndpoints& wanted) const;
-  Result<void> fill_slot(std::uint32_t slot, const TriePtr& identities,
-                         const WantedEndpoints& wanted, std::vector<std::string>& errors);
+  bool differs(const WantedEndpoints& wanted) const;
+  Result<void> fill_slot(std::uint32_t slot, const WantedEndpoints& wanted,
+                         std::vector<std::string>& errors);
   void write_endpoints(const WantedEndpoints& wanted, std::uint32_t used_slot, bool flipping,
                        std::vector<std::string>& errors);
   Result<void> write_config(std::uint32_t revision, std::uint32_t workers);
@@ -133,13 +132,15 @@ private:
   BpfObject x_object;
   Interfaces x_interfaces;
   Attachments x_attachments;
+  IdentitySync x_identities;
+  UniqueFd x_reopen;
   ServiceSync x_services;
   std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_events;
   std::vector<weir_event> x_taken_events;
   std::size_t x_most_events = 0;
 
   weir_config x_config{};
-  Slot x_slots[WEIR_SLOTS];
+  Slot x_policies[WEIR_SLOTS];
   std::map<Address, weir_endpoint> x_endpoints;           // what weir_endpoints holds
   std::map<std::uint32_t, std::string> x_interface_names; // by endpoint
   std::map<std::uint32_t, std::uint32_t> x_bridges;       // what weir_bridges holds

@@ -106,7 +106,8 @@ Result<BpfObject> BpfObject::load(const std::string& folder, const MapSizes& siz
   object.x_programs = {.from_pod = bpf_program__fd(skeleton.progs.weir_from_pod),
                        .to_pod = bpf_program__fd(skeleton.progs.weir_to_pod),
                        .from_net = bpf_program__fd(skeleton.progs.weir_from_net),
-                       .to_net = bpf_program__fd(skeleton.progs.weir_to_net)};
+                       .to_net = bpf_program__fd(skeleton.progs.weir_to_net),
+                       .reopen = bpf_program__fd(skeleton.progs.weir_reopen)};
   return object;
 }
 

@@ -34,7 +34,7 @@ struct Maps {
 };
 
 struct Programs {
-  int from_pod = -1, to_pod = -1, from_net = -1, to_net = -1;
+  int from_pod = -1, to_pod = -1, from_net = -1, to_net = -1, reopen = -1;
 };
 
 class BpfObject {

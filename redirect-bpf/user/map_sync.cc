@@ -25,29 +25,24 @@ struct Columns {
   }
 };
 
-Result<TriePtr> build_trie(const char* name, std::size_t key_size, std::size_t value_size,
-                           const Columns& columns, std::vector<char> content) {
+Result<UniqueFd> build_trie(const char* name, std::size_t key_size, std::size_t value_size,
+                            const Columns& columns, std::size_t room) {
   LIBBPF_OPTS(bpf_map_create_opts, options);
   options.map_flags = BPF_F_NO_PREALLOC;
-  const auto entries = static_cast<std::uint32_t>(std::max<std::size_t>(columns.count, 1));
-  auto trie = std::make_shared<Trie>();
-  trie->map.reset(bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, name, static_cast<std::uint32_t>(key_size),
-                                 static_cast<std::uint32_t>(value_size), entries, &options));
-  if (!trie->map.valid()) {
+  const auto entries =
+      static_cast<std::uint32_t>(std::max<std::size_t>({columns.count, room, 1}));
+  UniqueFd trie(bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, name, static_cast<std::uint32_t>(key_size),
+                               static_cast<std::uint32_t>(value_size), entries, &options));
+  if (!trie.valid()) {
     return errno_error(std::string("create ") + name);
   }
   Result<void> filled;
-  write_all(trie->map.get(), columns.keys.data(), key_size, columns.values.data(), value_size,
+  write_all(trie.get(), columns.keys.data(), key_size, columns.values.data(), value_size,
             columns.count, [&](std::size_t /*index*/, const Error& error) { filled = error; });
   if (!filled) {
     return filled.error();
   }
-  trie->content = std::move(content);
-  return TriePtr(std::move(trie));
-}
-
-weir_identity_key identity_key(const IdentityRow& row) {
-  return {.prefix_length = row.prefix.mapped_length(), .address = to_abi(row.prefix.address())};
+  return trie;
 }
 
 } // namespace
@@ -76,17 +71,8 @@ std::vector<char> content_of(std::span<const PolicyRow> rows) {
   return content;
 }
 
-std::vector<char> content_of(std::span<const IdentityRow> rows) {
-  std::vector<char> content;
-  content.reserve(rows.size() * (sizeof(weir_identity_key) + sizeof(std::uint32_t)));
-  for (const IdentityRow& row : rows) {
-    const weir_identity_key key = identity_key(row);
-    const auto* bytes = reinterpret_cast<const char*>(&key);
-    const auto* identity = reinterpret_cast<const char*>(&row.identity);
-    content.insert(content.end(), bytes, bytes + sizeof(key));
-    content.insert(content.end(), identity, identity + sizeof(row.identity));
-  }
-  return content;
+weir_identity_key identity_key(const IpPrefix& prefix) {
+  return {.prefix_length = prefix.mapped_length(), .address = to_abi(prefix.address())};
 }
 
 Result<TriePtr> build_policy_trie(std::span<const PolicyRow> rows) {
@@ -94,18 +80,22 @@ Result<TriePtr> build_policy_trie(std::span<const PolicyRow> rows) {
   for (const PolicyRow& row : rows) {
     columns.add(&row.key, sizeof(row.key), &row.entry, sizeof(row.entry));
   }
-  return build_trie("weir_policy", sizeof(weir_policy_key), sizeof(weir_policy_entry), columns,
-                    content_of(rows));
+  auto map = build_trie("weir_policy", sizeof(weir_policy_key), sizeof(weir_policy_entry), columns,
+                        rows.size());
+  if (!map) {
+    return map.error();
+  }
+  return std::make_shared<const Trie>(Trie{std::move(*map), content_of(rows)});
 }
 
-Result<TriePtr> build_identity_trie(std::span<const IdentityRow> rows) {
+Result<UniqueFd> build_identity_trie(const IdentityRows& rows, std::size_t room) {
   Columns columns;
-  for (const IdentityRow& row : rows) {
-    const weir_identity_key key = identity_key(row);
-    columns.add(&key, sizeof(key), &row.identity, sizeof(row.identity));
-  }
+  rows.for_each([&](const IpPrefix& prefix, std::uint32_t identity) {
+    const weir_identity_key key = identity_key(prefix);
+    columns.add(&key, sizeof(key), &identity, sizeof(identity));
+  });
   return build_trie("weir_identity", sizeof(weir_identity_key), sizeof(std::uint32_t), columns,
-                    content_of(rows));
+                    room);
 }
 
 void write_all(int map, const char* keys, std::size_t key_size, const char* values,

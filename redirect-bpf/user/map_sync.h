@@ -30,10 +30,11 @@ struct Trie {
 using TriePtr = std::shared_ptr<const Trie>;
 
 std::vector<char> content_of(std::span<const PolicyRow> rows);
-std::vector<char> content_of(std::span<const IdentityRow> rows);
 
 Result<TriePtr> build_policy_trie(std::span<const PolicyRow> rows);
-Result<TriePtr> build_identity_trie(std::span<const IdentityRow> rows);
+weir_identity_key identity_key(const IpPrefix& prefix);
+// With room for so many rows; at least for those given.
+Result<UniqueFd> build_identity_trie(const IdentityRows& rows, std::size_t room);
 
 // Writes `count` elements, in one call where the kernel takes it. An element that is refused is
 // removed, so that no older value stays in its place, and its index handed to `refused`.

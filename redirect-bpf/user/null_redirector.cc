@@ -2,7 +2,7 @@
 
 namespace weir::redirect {
 
-Result<void> NullRedirector::apply(std::span<const IdentityRow> /*identities*/,
+Result<void> NullRedirector::apply(const IdentityRows& /*identities*/,
                                    std::span<const EndpointState> /*endpoints*/) {
   return {};
 }

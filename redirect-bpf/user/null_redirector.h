@@ -8,7 +8,7 @@ namespace weir::redirect {
 
 class NullRedirector final : public Redirector {
 public:
-  Result<void> apply(std::span<const IdentityRow> identities,
+  Result<void> apply(const IdentityRows& identities,
                      std::span<const EndpointState> endpoints) override;
   Result<void> set_services(std::span<const ServiceState> services) override;
   std::optional<SocketAddress> backend_of(const SocketAddress& client,

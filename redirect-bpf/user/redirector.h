@@ -8,6 +8,7 @@
 
 #include "proxy/base/ip.h"
 #include "proxy/base/result.h"
+#include "proxy/base/shared_map.h"
 #include "redirect-bpf/abi/weir_abi.h"
 
 #include <chrono>
@@ -22,10 +23,13 @@ namespace weir::redirect {
 
 using PolicyRow = weir_policy_row;
 
-struct IdentityRow {
-  IpPrefix prefix;
-  std::uint32_t identity;
+struct PrefixHash {
+  std::size_t operator()(const IpPrefix& prefix) const {
+    return std::hash<IpAddress>{}(prefix.address()) * 31 + prefix.mapped_length();
+  }
 };
+// Whose address it is, by prefix: the longest match counts.
+using IdentityRows = SharedMap<IpPrefix, std::uint32_t, PrefixHash>;
 
 // One pod of this node. Its policy is `rows`, complete; an empty span with both directions
 // enforced is "deny everything".
@@ -89,8 +93,9 @@ public:
   // The whole wanted state. What differs from the kernel's is written in an order in which no
   // moment is more permissive than both the old and the new state: learned groups' bits first
   // gain, then policies are swapped, then the revision is raised, then what is gone is removed.
-  // On an error the endpoints concerned keep their old policy or are held; never wider.
-  virtual Result<void> apply(std::span<const IdentityRow> identities,
+  // On an error the endpoints concerned keep their old policy or are held; never wider. Identities
+  // cost what differs from the last ones.
+  virtual Result<void> apply(const IdentityRows& identities,
                              std::span<const EndpointState> endpoints) = 0;
 
   // All services that enforced pods may call. Running connections keep their backend, also one that

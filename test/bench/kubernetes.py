@@ -44,7 +44,8 @@ class Api:
         self.local = threading.local()
         self.processes = []
 
-    def start(self, program):
+    def start(self, program, *options, tokens=""):
+        """`tokens`: more lines of its file of tokens."""
         folder = self.folder
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
             "-days", "2", "-keyout", f"{folder}/server.key", "-out", f"{folder}/server.crt",
@@ -52,7 +53,7 @@ class Api:
             "-addext", "basicConstraints=critical,CA:TRUE")
         run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
             f"{folder}/sa.key")
-        (folder / "tokens.csv").write_text(f'{self.token},admin,1,"system:masters"\n')
+        (folder / "tokens.csv").write_text(f'{self.token},admin,1,"system:masters"\n' + tokens)
         (folder / "kubeconfig").write_text(
             "clusters: [{name: c, cluster: {server: \"https://127.0.0.1:6443\", "
             "certificate-authority: server.crt}}]\n"
@@ -71,7 +72,7 @@ class Api:
                    f"--service-account-key-file={folder}/sa.key",
                    f"--service-account-signing-key-file={folder}/sa.key",
                    "--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000",
-                   "--disable-admission-plugins=ServiceAccount")
+                   "--disable-admission-plugins=ServiceAccount", *options)
         deadline = time.time() + 120
         while time.time() < deadline:
             try:

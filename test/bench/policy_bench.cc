@@ -130,12 +130,12 @@ public:
   Node& operator=(const Node&) = delete;
 
   void apply(const CompileInput& input, const Program& program) {
-    std::vector<redirect::IdentityRow> identities;
+    redirect::IdentityRows::Editor identities(std::move(x_identities));
     for (const auto& named : program.prefixes()) {
-      identities.push_back({named.prefix, named.identity});
+      identities.set(named.prefix, named.identity);
     }
     for (std::size_t i = 0; i < input.identities.size(); ++i) {
-      identities.push_back({IpPrefix::host(address(i)), input.identities[i].id});
+      identities.set(IpPrefix::host(address(i)), input.identities[i].id);
     }
     std::vector<redirect::EndpointState> states;
     for (std::size_t i = 0; i < input.endpoints.size(); ++i) {
@@ -150,7 +150,8 @@ public:
       state.rows = policy.rows();
       states.push_back(std::move(state));
     }
-    stop_at(redirector->apply(identities, states));
+    x_identities = identities.take();
+    stop_at(redirector->apply(x_identities, states));
   }
 
   std::unique_ptr<redirect::BpfRedirector> redirector;

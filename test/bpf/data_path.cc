@@ -46,15 +46,16 @@ DataPath::DataPath(std::uint32_t flows)
   const redirect::Maps& maps = x_object->maps();
 
   x_pods = {{kA, kIdentityA, "10.1.0.1", "fd00:1::1"}, {kB, kIdentityB, "10.1.0.2", "fd00:1::2"}};
-  std::vector<redirect::IdentityRow> identities;
+  redirect::IdentityRows::Editor identities{{}};
   for (const Pod& pod : x_pods) {
     for (const std::string_view address : {pod.v4, pod.v6}) {
-      identities.push_back({IpPrefix::host(IpAddress::parse(address).value()), pod.identity});
+      identities.set(IpPrefix::host(IpAddress::parse(address).value()), pod.identity);
     }
   }
-  identities.push_back({IpPrefix::parse("172.31.0.1/32").value(), WEIR_IDENTITY_HOST});
-  x_identities = redirect::build_identity_trie(identities).value();
-  const int trie = x_identities->map.get();
+  identities.set(IpPrefix::parse("172.31.0.1/32").value(), WEIR_IDENTITY_HOST);
+  const auto rows = identities.take();
+  x_identities = redirect::build_identity_trie(rows, rows.size()).value();
+  const int trie = x_identities.get();
   for (std::uint32_t slot = 0; slot < WEIR_SLOTS; ++slot) {
     must(bpf_map_update_elem(maps.identities, &slot, &trie, BPF_ANY) == 0, "identities");
   }

@@ -97,7 +97,7 @@ private:
 
   std::string x_bpffs;
   std::optional<redirect::BpfObject> x_object;
-  redirect::TriePtr x_identities;
+  UniqueFd x_identities;
   std::vector<Pod> x_pods;
   std::uint32_t x_revision = 0;
   std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_ring;

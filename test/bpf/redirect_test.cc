@@ -113,6 +113,38 @@ TEST_CASE("a redirected connection reaches the listener, and the server sees the
   CHECK(lab.drops(WEIR_DROP_UNROUTED_MARK, WEIR_INGRESS) == 0);
 }
 
+TEST_CASE(
+    "a port that is used again is answered at once, though the proxy's socket is in TIME_WAIT") {
+  require_root();
+  SmallNode lab;
+  lab.open();
+  const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
+  REQUIRE(lab.apply(pods(rows)).has_value());
+  const Listeners listeners(lab.node);
+  use(lab, listeners);
+  for (const Addresses& addresses : kAddresses) {
+    const SocketAddress server_address = at(addresses.world, 8080);
+    std::uint16_t port = 0;
+    for (int round = 0; round < 5; ++round) {
+      CAPTURE(addresses.world, round);
+      const UniqueFd client = bound_socket(lab.a, SOCK_STREAM, at(addresses.a, port));
+      start_connect(client.get(), server_address);
+      port = local_address(client.get()).port;
+      UniqueFd downstream = accept_one(listeners.tcp(addresses.v6));
+      REQUIRE(wait_for(client.get(), POLLOUT));
+      tcp_info info{};
+      socklen_t length = sizeof info;
+      REQUIRE(::getsockopt(client.get(), IPPROTO_TCP, TCP_INFO, &info, &length) == 0);
+      CHECK(info.tcpi_total_retrans == 0); // no SYN was sent twice
+      send_text(client.get(), "question");
+      CHECK(receive_text(downstream.get()) == "question");
+      // The proxy ends it first, as servers do: the port is left in TIME_WAIT on its side.
+      downstream.reset();
+      CHECK(receive_text(client.get()).empty());
+    }
+  }
+}
+
 TEST_CASE("traffic from outside to an enforced pod is redirected at the uplink") {
   require_root();
   SmallNode lab;
@@ -415,6 +447,18 @@ TEST_CASE("cleanup leaves everything as it was before") {
     }
     return text;
   };
+  // The kernel gives each interface its link-local routes a moment after its address.
+  for (int tries = 0; tries < 500; ++tries) {
+    const std::string routes = lab.node.run({"ip", "-6", "route", "show", "table", "all"}).out;
+    bool settled = true;
+    for (const std::string name : {"pa", "pb", "uplink"}) {
+      settled = settled && routes.find("anycast fe80:: dev " + name) != std::string::npos;
+    }
+    if (settled) {
+      break;
+    }
+    ::poll(nullptr, 0, 10);
+  }
   const std::string before = state();
   lab.open();
   const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
@@ -437,7 +481,7 @@ TEST_CASE("cleanup leaves everything as it was before") {
     maps.insert(info.id);
   }
   CHECK(programs.size() == 4);
-  CHECK(maps.size() == 17);
+  CHECK(maps.size() == 18);
 
   // While the process still runs, and once more when it is gone.
   REQUIRE(lab.node.on_thread([&] { return redirect::cleanup(lab.bpffs); }).has_value());

@@ -77,9 +77,9 @@ void SmallNode::open(const redirect::MapSizes& sizes) {
 }
 
 Result<void> SmallNode::apply(std::span<const redirect::EndpointState> endpoints) {
-  std::vector<redirect::IdentityRow> identities;
+  redirect::IdentityRows::Editor identities{{}};
   auto add = [&](std::string_view address, std::uint32_t identity) {
-    identities.push_back({IpPrefix::host(IpAddress::parse(address).value()), identity});
+    identities.set(IpPrefix::host(IpAddress::parse(address).value()), identity);
   };
   for (const Addresses& addresses : kAddresses) {
     add(addresses.a, kPodAIdentity);
@@ -88,7 +88,7 @@ Result<void> SmallNode::apply(std::span<const redirect::EndpointState> endpoints
   for (const std::string_view own : {"169.254.1.1", "192.0.2.1", "2001:db8::1"}) {
     add(own, WEIR_IDENTITY_HOST);
   }
-  return node.on_thread([&] { return redirector->apply(identities, endpoints); });
+  return node.on_thread([&] { return redirector->apply(identities.take(), endpoints); });
 }
 
 void SmallNode::until(const std::function<bool()>& done) {

@@ -2,6 +2,7 @@
 #include "test/integration/policies.h"
 #include "test/support/lab.h"
 
+#include <boost/json/serialize.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
@@ -174,6 +175,7 @@ TEST_CASE("S3: policies exchanged a hundred times a second give no wrong verdict
   // Of drops there are those at the closed port and no others.
   const auto drops = lab.admin_json("/flows?verdict=DROPPED");
   for (const auto& row : drops.as_array()) {
+    INFO(boost::json::serialize(row));
     CHECK(row.at("destination").at("port").to_number<unsigned>() == 8081);
   }
   CHECK(web.curl({"--max-time", "5", "http://127.0.0.1:8081/end"}).status == 200);

@@ -158,7 +158,8 @@ private:
   }
 
   std::string relabel(CompileInput& input) {
-    Labels& labels = input.identities[x_random.below(input.identities.size())].labels;
+    IdentityInput& identity = input.identities[x_random.below(input.identities.size())];
+    Labels labels = *identity.labels;
     const char* const apps[] = {"a", "b", "c", "d"};
     labels["k8s:app"] = apps[x_random.below(4)];
     if (x_random.chance(50)) {
@@ -166,6 +167,7 @@ private:
     } else {
       labels["k8s:tier"] = "x";
     }
+    identity = {identity.id, std::move(labels)};
     return "labels changed";
   }
 

@@ -100,7 +100,7 @@ void KernelNode::write_cluster() {
     text += "  - {name: " + name + ", namespace: " + endpoint.endpoint_namespace +
             ", interface: lo, ips: [" + end.v4.to_string() + ", \"" + end.v6.to_string() +
             "\"], labels: {";
-    for (const auto& [key, value] : x_world.input.identities[i].labels) {
+    for (const auto& [key, value] : *x_world.input.identities[i].labels) {
       if (key == "k8s:app" || key == "k8s:tier") {
         text += key.substr(4) + ": " + value + ", ";
       }
@@ -170,14 +170,14 @@ void KernelNode::put_in_force(const std::vector<std::string>& policies) {
 
 void KernelNode::learn_names() {
   const auto in_force = x_controller->in_force();
-  for (const auto& pod : in_force.registry->endpoints()) {
-    const EndpointPolicy* policy = in_force.program->find(pod.id);
+  in_force.registry->endpoints().for_each([&](const std::string& /*name*/, const auto& pod) {
+    const EndpointPolicy* policy = in_force.program->find(pod->id);
     for (const Somebody& peer : x_outside) {
       for (const DnsName& name : peer.names) {
-        (void)must(x_cache->learn(*policy, pod.id, name, kTtl, {*peer.reference.outside}));
+        (void)must(x_cache->learn(*policy, pod->id, name, kTtl, {*peer.reference.outside}));
       }
     }
-  }
+  });
 }
 
 Verdict KernelNode::run(const KernelFlow& flow, std::uint16_t source_port,

@@ -69,7 +69,7 @@ Verdict by_reference(const KernelNode::State& state, const KernelFlow& flow,
         std::find_if(input.identities.begin(), input.identities.end(),
                      [&](const IdentityInput& one) { return one.id == side.flow.peer; });
     if (!far.name.empty()) {
-      peer.labels = known->labels;
+      peer.labels = *known->labels;
       const auto ports = input.peer_ports.equal_range(side.flow.peer);
       for (auto port = ports.first; port != ports.second; ++port) {
         peer.ports.push_back(port->second);
@@ -334,17 +334,19 @@ TEST_CASE("an address that is learned is one map write", "[policy][root]") {
   require_root();
   KernelNode node;
   node.put_in_force({document("a", "egress: [{toFQDNs: [{matchPattern: \"*.example.com\"}]}]")});
-  const std::size_t pods = node.state().in_force.registry->endpoints().size();
-  std::size_t wanted = 0;
-  for (const Somebody& peer : node.outside()) {
-    for (const DnsName& name : peer.names) {
-      wanted += node.state().in_force.program
-                            ->find(node.state().in_force.registry->endpoints().front().id)
-                            ->fqdn_groups(name) != 0
-                    ? 1
-                    : 0;
+  const auto in_force = node.state().in_force;
+  const std::size_t pods = in_force.registry->endpoints().size();
+  std::size_t wanted = 0; // names, by the pod that wants most
+  in_force.registry->endpoints().for_each([&](const std::string& /*name*/, const auto& pod) {
+    std::size_t by_it = 0;
+    for (const Somebody& peer : node.outside()) {
+      by_it += static_cast<std::size_t>(
+          std::count_if(peer.names.begin(), peer.names.end(), [&](const DnsName& name) {
+            return in_force.program->find(pod->id)->fqdn_groups(name) != 0;
+          }));
     }
-  }
+    wanted = std::max(wanted, by_it);
+  });
   // Of one namespace; the other's pods have no such policy.
   REQUIRE(wanted > 0);
   const MapWrites writes;

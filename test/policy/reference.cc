@@ -195,7 +195,7 @@ Findings look(const CompileInput& input, const EndpointInput& endpoint, const Re
   Labels subject;
   for (const IdentityInput& identity : input.identities) {
     if (identity.id == endpoint.identity) {
-      subject = identity.labels;
+      subject = *identity.labels;
     }
   }
   std::vector<std::string> named, plain; // selector and ports, as texts

@@ -1,10 +1,9 @@
 #include "proxy/endpoint/kubernetes/source.h"
 
 #include "proxy/base/checksum.h"
-#include "proxy/endpoint/kubernetes/service_backends.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <map>
 #include <utility>
 
 namespace weir::endpoint::kubernetes {
@@ -28,12 +27,6 @@ constexpr KindPath kPolicyKinds[] = {
     {"cilium.io/v2", "CiliumCIDRGroup", "/apis/cilium.io/v2/ciliumcidrgroups"},
 };
 
-// Two pods with one address: the one on its way out has given it up, else the later one has it.
-bool has_better_claim(const PodObject& a, const PodObject& b) {
-  return std::pair(!a.terminating, std::string_view(a.created)) >
-         std::pair(!b.terminating, std::string_view(b.created));
-}
-
 json::object parsed_object(const std::string& text) {
   boost::system::error_code failed;
   const json::value parsed = json::parse(text, failed);
@@ -51,8 +44,9 @@ Source::Source(boost::asio::io_context& context, Options options, std::function<
       x_services(read_service, write_service, [this] { note_change(); }),
       x_old_slices(read_slice, write_slice, [this] { note_change(); }),
       x_slices(read_slice, write_slice, [this] { note_change(); }),
-      x_nodes(read_node, write_node, [this] { note_change(); }), x_gather(context),
-      x_gate(context) {
+      x_nodes(read_node, write_node, [this] { note_change(); }),
+      x_pod_specs({x_options.node, x_options.mark_local, x_options.ignore_labels}),
+      x_service_specs(x_options.node), x_gather(context), x_gate(context) {
   follow("/api/v1/pods", x_pods);
   follow("/api/v1/namespaces", x_namespaces);
   follow("/api/v1/services", x_services);
@@ -69,7 +63,10 @@ void Source::follow_policies() {
           return policy_text(object, api, name);
         },
         [](const std::string& /*key*/, const std::string& text) { return parsed_object(text); },
-        [this] { note_change(); });
+        [this] {
+          ++x_policy_changes;
+          note_change();
+        });
     follow(path, *texts);
     x_policy_kinds.push_back({kind, std::move(texts)});
   }
@@ -82,7 +79,12 @@ void Source::follow(std::string path, Collection<T>& collection) {
   x_kinds.push_back(
       {.path = std::move(path),
        .known = [&collection] { return collection.known(); },
-       .serialize = [&collection] { return collection.serialize(); },
+       .serializer =
+           [&collection] {
+             return [items = collection.items(), write = collection.write()] {
+               return Collection<T>::serialize(items, write);
+             };
+           },
        .restore = [&collection](const json::array& items) { collection.restore(items); }});
 }
 
@@ -144,88 +146,48 @@ std::chrono::seconds Source::staleness() const {
   return std::chrono::duration_cast<std::chrono::seconds>(now - oldest);
 }
 
-ClusterSpec Source::cluster() const {
+ClusterSpec Source::cluster() {
   ClusterSpec cluster;
-  add_pods(cluster);
+  cluster.pods = x_pod_specs.update(x_pods.items());
   cluster.namespaces = x_namespaces.items();
-  add_services(cluster);
-  for (const auto& [key, node] : x_nodes.items()) {
-    cluster.nodes.push_back(node);
+  cluster.services =
+      x_service_specs.update(x_services.items(), x_old_slices.items(), x_slices.items());
+  cluster.api_servers = x_service_specs.api_servers();
+  std::map<std::string, const NodeSpec*> nodes; // in an order that is always the same
+  x_nodes.items().for_each(
+      [&](const std::string& name, const auto& node) { nodes.emplace(name, node.get()); });
+  for (const auto& [name, node] : nodes) {
+    cluster.nodes.push_back(*node);
   }
   return cluster;
-}
-
-void Source::add_pods(ClusterSpec& cluster) const {
-  // A pod in the host's network has the node's address, and is the node to policy.
-  const auto counts = [](const PodObject& pod) { return !pod.host_network && !pod.ended; };
-  std::unordered_map<IpAddress, const PodObject*> owners;
-  owners.reserve(x_pods.items().size() * 2);
-  for (const auto& [key, pod] : x_pods.items()) {
-    if (!counts(pod)) {
-      continue;
-    }
-    for (const auto& address : pod.spec.addresses) {
-      const auto [owner, added] = owners.emplace(address, &pod);
-      if (!added && has_better_claim(pod, *owner->second)) {
-        owner->second = &pod;
-      }
-    }
-  }
-  cluster.pods.reserve(x_pods.items().size());
-  for (const auto& [key, pod] : x_pods.items()) {
-    if (!counts(pod)) {
-      continue;
-    }
-    PodSpec spec = pod.spec;
-    std::erase_if(spec.addresses,
-                  [&](const auto& address) { return owners.find(address)->second != &pod; });
-    spec.local = x_options.mark_local && pod.node == x_options.node;
-    cluster.pods.push_back(std::move(spec));
-  }
-}
-
-void Source::add_services(ClusterSpec& cluster) const {
-  ServiceBackendsBuilder builder(x_options.node);
-  // The same slices in two versions where a server has both.
-  for (const auto& [key, slice] : x_old_slices.items()) {
-    if (!x_slices.items().contains(key)) {
-      builder.add(slice);
-    }
-  }
-  for (const auto& [key, slice] : x_slices.items()) {
-    builder.add(slice);
-  }
-  for (const auto& [key, service] : x_services.items()) {
-    ServiceSpec spec = service.spec;
-    spec.backends = builder.backends_of(key, service.same_node);
-    if (spec.selector.empty()) {
-      spec.endpoints = builder.addresses_of(key);
-    }
-    cluster.services.push_back(std::move(spec));
-  }
-  cluster.api_servers = builder.addresses_of("default/kubernetes");
 }
 
 std::map<std::string, std::string> Source::policies() const {
   std::map<std::string, std::string> texts;
   for (const auto& kind : x_policy_kinds) {
-    for (const auto& [key, text] : kind.texts->items()) {
-      texts[kind.kind + "/" + key] = text;
-    }
+    kind.texts->items().for_each([&](const std::string& key, const auto& text) {
+      texts[kind.kind + "/" + key] = *text;
+    });
   }
   return texts;
 }
 
-std::string Source::serialize() const {
-  json::object kinds;
+std::function<std::string()> Source::serializer() const {
+  std::vector<std::pair<std::string, std::function<json::array()>>> kinds;
   for (const Kind& kind : x_kinds) {
     if (kind.known()) {
-      kinds[kind.path] = kind.serialize();
+      kinds.emplace_back(kind.path, kind.serializer());
     }
   }
-  const std::string body = json::serialize(kinds);
-  return R"({"version":)" + std::to_string(kVersion) + R"(,"checksum":")" + checksum(body) +
-         R"(","kinds":)" + body + "}";
+  return [kinds = std::move(kinds)] {
+    json::object all;
+    for (const auto& [path, serialize] : kinds) {
+      all[path] = serialize();
+    }
+    const std::string body = json::serialize(all);
+    return R"({"version":)" + std::to_string(kVersion) + R"(,"checksum":")" + checksum(body) +
+           R"(","kinds":)" + body + "}";
+  };
 }
 
 Result<void> Source::restore(const std::string& text) {

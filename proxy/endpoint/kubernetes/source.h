@@ -8,7 +8,9 @@
 #include "proxy/endpoint/cluster.h"
 #include "proxy/endpoint/kubernetes/client.h"
 #include "proxy/endpoint/kubernetes/collection.h"
+#include "proxy/endpoint/kubernetes/pod_specs.h"
 #include "proxy/endpoint/kubernetes/reflector.h"
+#include "proxy/endpoint/kubernetes/service_specs.h"
 #include "proxy/runtime/gate.h"
 
 #include <boost/asio/io_context.hpp>
@@ -30,6 +32,7 @@ public:
     std::string kubeconfig; // empty: the pod's service account
     std::string node;       // this node's name
     bool mark_local = true; // this node's pods are to be enforced here
+    std::vector<std::string> ignore_labels{}; // of pods: make no identity
     std::chrono::seconds absent_for_good = Reflector::kAbsentForGood;
   };
   // Changes that come together are told once.
@@ -49,15 +52,17 @@ public:
   // Since when the server, for any kind, was last known to be there; 0 while it is.
   [[nodiscard]] std::chrono::seconds staleness() const;
 
-  // Pods without their interfaces.
-  [[nodiscard]] ClusterSpec cluster() const;
+  // Pods without their interfaces. What did not change is the same object as in the last one.
+  [[nodiscard]] ClusterSpec cluster();
   // Text by "kind/namespace/name", for the policy reader.
   [[nodiscard]] std::map<std::string, std::string> policies() const;
 
   // How often something has changed; so that what is saved already is not saved again.
   [[nodiscard]] std::uint64_t changes() const { return x_changes; }
-  // What is known, as versioned JSON under a checksum.
-  [[nodiscard]] std::string serialize() const;
+  // The same of policies alone.
+  [[nodiscard]] std::uint64_t policy_changes() const { return x_policy_changes; }
+  // Makes versioned JSON under a checksum of what is known now; may be called on any thread.
+  [[nodiscard]] std::function<std::string()> serializer() const;
   // Before start(). All of it or an error: half a cluster is not believed.
   Result<void> restore(const std::string& text);
 
@@ -66,7 +71,7 @@ private:
   struct Kind {
     std::string path;
     std::function<bool()> known;
-    std::function<boost::json::array()> serialize;
+    std::function<std::function<boost::json::array()>()> serializer;
     std::function<void(const boost::json::array&)> restore;
   };
   struct PolicyKind {
@@ -78,8 +83,6 @@ private:
   void follow(std::string path, Collection<T>& collection);
   void follow_policies();
   void note_change();
-  void add_pods(ClusterSpec& cluster) const;
-  void add_services(ClusterSpec& cluster) const;
 
   boost::asio::io_context& x_context;
   Options x_options;
@@ -91,10 +94,12 @@ private:
   Collection<SliceObject> x_old_slices, x_slices; // v1beta1 and v1
   Collection<NodeSpec> x_nodes;
   std::vector<PolicyKind> x_policy_kinds;
+  PodSpecs x_pod_specs;
+  ServiceSpecs x_service_specs;
   std::vector<Kind> x_kinds;
   std::vector<std::unique_ptr<Reflector>> x_reflectors;
   std::chrono::steady_clock::time_point x_started = std::chrono::steady_clock::now();
-  std::uint64_t x_changes = 0;
+  std::uint64_t x_changes = 0, x_policy_changes = 0;
   boost::asio::steady_timer x_gather;
   bool x_pending = false;
   runtime::Gate x_gate;

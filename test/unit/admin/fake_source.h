@@ -36,7 +36,7 @@ public:
     replica.interface = "";
     replica.policies = {};
     replica.state = "remote";
-    shown->endpoints = {web, replica};
+    x_endpoints = {web, replica};
     shown->listeners = {{"shop", "static", "127.0.0.1:15080", "http"}};
     x_view = shown;
 
@@ -53,6 +53,7 @@ public:
   }
 
   std::shared_ptr<const admin::View> view() const override { return x_view; }
+  std::vector<admin::EndpointRow> endpoints() const override { return x_endpoints; }
   std::uint64_t fqdn_evicted() const override { return 3; }
   std::vector<admin::FqdnRow> fqdn() const override {
     const auto expiry = std::chrono::sys_days(std::chrono::year(2026) / 11 / 24);
@@ -121,6 +122,7 @@ public:
 
 private:
   std::shared_ptr<const admin::View> x_view;
+  std::vector<admin::EndpointRow> x_endpoints;
   WorkerMetrics x_metrics, x_second;
   std::mutex x_mutex;
   admin::Readiness x_readiness{true, ""};

@@ -1,12 +1,15 @@
 #include "proxy/control/policy_store.h"
 
+#include "policy-compiler/model/policy.h"
 #include "test/support/temp_folder.h"
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 namespace {
 
@@ -43,6 +46,51 @@ TEST_CASE("every policy file of the folder is in force") {
   CHECK(store.policies().size() == 3);
   CHECK(status_of(store, "c") == "accepted");
   CHECK(store.rejected() == 0);
+}
+
+TEST_CASE("a mount that is exchanged while it is read is read as a whole, the old or the new") {
+  namespace fs = std::filesystem;
+  const TempFolder folder;
+  const fs::path root = folder.path();
+  // As kubelet does it: a new folder, the link exchanged, the old folder removed.
+  unsigned generation = 0;
+  const auto publish = [&] {
+    const std::string fresh = "..generation_" + std::to_string(++generation);
+    fs::create_directory(root / fresh);
+    for (const std::string name : {"a", "b", "c", "d", "e"}) {
+      std::ofstream(root / fresh / (name + ".yaml"))
+          << policy(name + "-" + std::to_string(generation % 2));
+    }
+    fs::create_directory_symlink(fresh, root / "..data_tmp");
+    fs::rename(root / "..data_tmp", root / "..data");
+    fs::remove_all(root / ("..generation_" + std::to_string(generation - 1)));
+  };
+  publish();
+  for (const std::string name : {"a", "b", "c", "d", "e"}) {
+    fs::create_symlink("..data/" + name + ".yaml", root / (name + ".yaml"));
+  }
+  PolicyStore store(folder.path());
+  REQUIRE(store.load().has_value());
+  std::atomic<bool> running{true};
+  std::thread exchanging([&] {
+    while (running) {
+      publish();
+    }
+  });
+  unsigned loads = 0, mixed = 0, lost = 0;
+  for (int i = 0; i < 1000; ++i) {
+    loads += store.load().has_value() ? 1 : 0; // else what was in force stays
+    const auto policies = store.policies();
+    lost += policies.size() == 5 ? 0 : 1;
+    for (const auto& one : policies) {
+      mixed += one->name.back() == policies.front()->name.back() ? 0 : 1;
+    }
+  }
+  running = false;
+  exchanging.join();
+  CHECK(loads > 0);
+  CHECK(mixed == 0);
+  CHECK(lost == 0);
 }
 
 TEST_CASE("a file that breaks leaves its last good version in force and is shown as rejected") {

@@ -28,9 +28,9 @@ bool nobody(const IpAddress& /*address*/) { return false; }
 
 TEST_CASE("a named target port is each backend's own, and who has none is no backend") {
   endpoint::ClusterSpec cluster;
-  cluster.pods = {pod("a", "web", {ip("10.0.1.1"), ip("fd00::1")}, 8080),
+  cluster.pods = endpoint::pod_map({pod("a", "web", {ip("10.0.1.1"), ip("fd00::1")}, 8080),
                   pod("b", "web", {ip("10.0.1.2")}, 8081), pod("c", "web", {ip("10.0.1.3")}, 0),
-                  pod("d", "other", {ip("10.0.1.4")}, 8080)};
+                  pod("d", "other", {ip("10.0.1.4")}, 8080)});
   endpoint::ServiceSpec service;
   service.service_namespace = "shop";
   service.selector = {{"app", "web"}};
@@ -38,7 +38,7 @@ TEST_CASE("a named target port is each backend's own, and who has none is no bac
   service.ports = {{"http", 80, std::string("http"), IPPROTO_TCP},
                    {"metrics", 9090, std::uint16_t{9100}, IPPROTO_TCP},
                    {"sctp", 5, std::uint16_t{5}, IPPROTO_SCTP}};
-  cluster.services = {service};
+  cluster.services = endpoint::service_map({service});
   const auto states = control::service_states(
       cluster, [](const IpAddress& address) { return address == ip("10.0.1.2"); });
   REQUIRE(states.size() == 4); // two addresses, two ports
@@ -55,17 +55,19 @@ TEST_CASE("a named target port is each backend's own, and who has none is no bac
 TEST_CASE(
     "a service selects in its own namespace, and one without a selector leads where it says") {
   endpoint::ClusterSpec cluster;
-  cluster.pods = {pod("a", "web", {ip("10.0.1.1")}, 0)};
+  cluster.pods = endpoint::pod_map({pod("a", "web", {ip("10.0.1.1")}, 0)});
   endpoint::ServiceSpec elsewhere;
   elsewhere.service_namespace = "other";
+  elsewhere.name = "elsewhere";
   elsewhere.selector = {{"app", "web"}};
   elsewhere.cluster_addresses = {ip("10.96.0.1")};
   elsewhere.ports = {{"", 80, std::uint16_t{80}, IPPROTO_TCP}};
   endpoint::ServiceSpec listed = elsewhere;
+  listed.name = "listed";
   listed.selector.clear();
   listed.endpoints = {ip("203.0.113.9"), ip("2001:db8::9")};
   listed.affinity = std::chrono::seconds(10);
-  cluster.services = {elsewhere, listed};
+  cluster.services = endpoint::service_map({elsewhere, listed});
   const auto states = control::service_states(cluster, nobody);
   REQUIRE(states.size() == 2);
   CHECK(states[0].backends.empty());

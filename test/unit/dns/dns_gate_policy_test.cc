@@ -58,17 +58,12 @@ public:
     const auto prefixes = snapshot->program->prefixes();
     snapshot->registry = std::make_shared<endpoint::Registry>(
         std::vector<endpoint::Endpoint>{pod(1, compiler.kWeb, "web", "10.0.1.1"),
-                                        pod(2, compiler.kApi, "api", "10.0.1.2")},
+                                        pod(2, compiler.kApi, "api", "10.0.1.2"), dns_pod()},
         std::vector<policy::Program::Prefix>(prefixes.begin(), prefixes.end()));
-    endpoint::PodSpec dns_pod;
-    dns_pod.pod_namespace = "kube-system";
-    dns_pod.labels = {{"k8s-app", "kube-dns"}};
-    dns_pod.addresses = {*IpAddress::parse("10.0.1.53")};
     endpoint::ServiceSpec service_of_web;
     service_of_web.cluster_addresses = {*IpAddress::parse("10.96.0.20")};
     endpoint::ClusterSpec cluster;
-    cluster.pods = {dns_pod};
-    cluster.services = {service_of_web};
+    cluster.services = endpoint::service_map({service_of_web});
     snapshot->dns =
         std::make_shared<endpoint::DnsScope>(cluster, context.dns, endpoint::ResolvConf{});
     std::promise<void> done;
@@ -99,6 +94,13 @@ private:
     pod.name = pod_name;
     pod.addresses = {*IpAddress::parse(ip)};
     return pod;
+  }
+  static endpoint::Endpoint dns_pod() {
+    endpoint::Endpoint dns = pod(3, 4711, "dns", "10.0.1.53");
+    dns.endpoint_namespace = "kube-system";
+    dns.labels =
+        std::make_shared<const policy::Labels>(policy::Labels{{"k8s:k8s-app", "kube-dns"}});
+    return dns;
   }
 };
 

@@ -69,7 +69,7 @@ public:
     return at == learned.end() ? 0 : at->second.last_used_ns;
   }
 
-  Result<void> apply(std::span<const redirect::IdentityRow> /*identities*/,
+  Result<void> apply(const redirect::IdentityRows& /*identities*/,
                      std::span<const redirect::EndpointState> /*endpoints*/) override {
     return {};
   }

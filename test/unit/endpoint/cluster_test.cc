@@ -4,12 +4,10 @@
 
 namespace {
 
-using weir::endpoint::ClusterSpec;
 using weir::endpoint::PodSpec;
 
 TEST_CASE("a pod's identity has its labels, its namespace's, cluster and service account") {
-  ClusterSpec cluster;
-  cluster.namespaces["shop"] = {{"team", "blue"}};
+  const auto namespaces = weir::endpoint::namespace_map({{"shop", {{"team", "blue"}}}});
   PodSpec pod;
   pod.pod_namespace = "shop";
   pod.name = "web";
@@ -21,18 +19,17 @@ TEST_CASE("a pod's identity has its labels, its namespace's, cluster and service
       {"k8s:io.cilium.k8s.namespace.labels.team", "blue"},
       {"k8s:io.cilium.k8s.policy.cluster", "default"},
       {"k8s:io.cilium.k8s.policy.serviceaccount", "default"}};
-  CHECK(weir::endpoint::identity_labels(pod, cluster) == expected);
+  CHECK(weir::endpoint::identity_labels(pod, namespaces) == expected);
 }
 
 TEST_CASE("a pod cannot forge its namespace, the namespace's labels or a reserved identity") {
-  ClusterSpec cluster;
   PodSpec pod;
   pod.pod_namespace = "evil";
   pod.labels = {{"io.kubernetes.pod.namespace", "shop"},
                 {"io.cilium.k8s.namespace.labels.team", "blue"},
                 {"io.cilium.k8s.policy.serviceaccount", "admin"},
                 {"reserved:host", ""}};
-  const auto labels = weir::endpoint::identity_labels(pod, cluster);
+  const auto labels = weir::endpoint::identity_labels(pod, {});
   CHECK(labels.at("k8s:io.kubernetes.pod.namespace") == "evil");
   CHECK_FALSE(labels.contains("k8s:io.cilium.k8s.namespace.labels.team"));
   CHECK(labels.at("k8s:io.cilium.k8s.policy.serviceaccount") == "default");

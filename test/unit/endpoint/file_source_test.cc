@@ -32,17 +32,19 @@ TEST_CASE("the documented form of endpoints.yaml is read whole") {
   REQUIRE(loaded.errors.empty());
   const auto& cluster = *loaded.cluster;
   REQUIRE(cluster.pods.size() == 1);
-  const auto& pod = cluster.pods.front();
+  REQUIRE(cluster.pods.contains("shop/web"));
+  const weir::endpoint::PodSpec& pod = **cluster.pods.find("shop/web");
   CHECK(pod.name == "web");
   CHECK(pod.pod_namespace == "shop");
   CHECK(pod.interface == "lxcb");
   CHECK(pod.addresses.size() == 2);
   CHECK(pod.named_ports.at(1).protocol == IPPROTO_UDP);
-  CHECK(cluster.namespaces.at("shop").at("team") == "blue");
-  REQUIRE(cluster.services.size() == 2);
-  CHECK(std::get<std::uint16_t>(cluster.services[0].ports.at(0).target) == 8080);
-  CHECK(std::get<std::string>(cluster.services[0].ports.at(1).target) == "dns");
-  CHECK(cluster.services[1].endpoints.size() == 1);
+  CHECK((*cluster.namespaces.find("shop"))->at("team") == "blue");
+  const auto services = weir::endpoint::in_order(cluster.services);
+  REQUIRE(services.size() == 2);
+  CHECK(std::get<std::uint16_t>(services[1]->ports.at(0).target) == 8080);
+  CHECK(std::get<std::string>(services[1]->ports.at(1).target) == "dns");
+  CHECK(services[0]->endpoints.size() == 1);
   CHECK(cluster.nodes.at(0).name == "node-a");
 }
 

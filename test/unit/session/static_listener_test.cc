@@ -91,7 +91,7 @@ std::shared_ptr<const endpoint::Snapshot> snapshot(std::string_view policy_text)
     spec.pod_namespace = "shop";
     spec.name = name;
     spec.labels = {{"app", name}};
-    pod.labels = endpoint::identity_labels(spec, {});
+    pod.labels = std::make_shared<const policy::Labels>(endpoint::identity_labels(spec, {}));
     input.identities.push_back({pod.identity, pod.labels});
     input.endpoints.push_back({pod.id, pod.identity, "shop", name, {}});
     pods.push_back(pod);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <fstream>
 #include <optional>
+#include <set>
 
 namespace weir::test {
 namespace {
@@ -74,8 +75,11 @@ struct Followed {
     return condition();
   }
   [[nodiscard]] std::string keys() const {
+    std::set<std::string> ordered;
+    items.items().for_each(
+        [&](const std::string& key, const auto& /*item*/) { ordered.insert(key); });
     std::string text;
-    for (const auto& [key, value] : items.items()) {
+    for (const auto& key : ordered) {
       text += key + " ";
     }
     return text;

@@ -77,7 +77,7 @@ std::string backends(const std::string& slices, const std::string& service) {
           .has_value());
   std::string text;
   const auto cluster = source.cluster();
-  for (const auto& told : cluster.services.at(0).backends.value()) {
+  for (const auto& told : endpoint::in_order(cluster.services).at(0)->backends.value()) {
     for (const auto& address : told.addresses) {
       text += told.port + "=" + address.to_string() + " ";
     }
@@ -129,13 +129,16 @@ TEST_CASE("a source goes on with what an earlier process knew, until it is liste
   CHECK(source.known());
   CHECK(source.trouble().find("not listed yet") != std::string::npos);
   REQUIRE(source.cluster().pods.size() == 1);
-  CHECK(source.cluster().pods[0].local);
+  source.cluster().pods.for_each(
+      [](const auto& /*name*/, const auto& pod) { CHECK(pod->local); });
   CHECK(source.policies().contains("CiliumNetworkPolicy/shop/api"));
 
   Source next(context, on_node("node-b"), [] {});
-  REQUIRE(next.restore(source.serialize()).has_value());
+  REQUIRE(next.restore(source.serializer()()).has_value());
   CHECK(next.policies() == source.policies());
-  CHECK_FALSE(next.cluster().pods.at(0).local);
+  REQUIRE(next.cluster().pods.size() == 1);
+  next.cluster().pods.for_each(
+      [](const auto& /*name*/, const auto& pod) { CHECK_FALSE(pod->local); });
 }
 
 } // namespace
