@@ -104,7 +104,7 @@ std::optional<SocketAddress> destination_of(msghdr& message, std::uint16_t port)
 
 Result<std::vector<std::unique_ptr<DnsListener>>>
 DnsListener::open_transparent(DnsService& service, bool v6, std::size_t count,
-                              DnsPolicyOf policy_of) {
+                              const DnsPolicyOf& policy_of) {
   const auto loopback = IpAddress::parse(v6 ? "::1" : "127.0.0.1");
   WEIR_CHECK(loopback.has_value());
   auto reply_socket = DnsReplySocket::open(v6);

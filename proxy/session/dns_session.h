@@ -36,7 +36,7 @@ public:
   // The service outlives the listeners. So many, each on a port of its own, so that whom BPF gives
   // one of them loses nothing to a flood on another. Needs CAP_NET_ADMIN and CAP_NET_RAW.
   static Result<std::vector<std::unique_ptr<DnsListener>>>
-  open_transparent(DnsService& service, bool v6, std::size_t count, DnsPolicyOf policy_of);
+  open_transparent(DnsService& service, bool v6, std::size_t count, const DnsPolicyOf& policy_of);
   // Port 0: ask local() and give the same port to the next worker.
   static Result<std::unique_ptr<DnsListener>> open_static(DnsService& service, ListenAddr address,
                                                           SocketAddress upstream,
