@@ -126,7 +126,7 @@ private:
   std::vector<std::unique_ptr<FolderWatch>> x_watches;
   boost::asio::steady_timer x_clock;
   unsigned x_ticks = 0;
-  std::uint64_t x_saved_changes = 0; // of the FQDN cache
+  std::uint64_t x_saved_changes = 0;             // of the FQDN cache
   std::optional<std::uint64_t> x_saved_policies; // PolicyStore::changes() of what is on disk
   std::optional<std::uint64_t> x_known_policies; // KubernetesCluster::policy_changes() taken in
 
