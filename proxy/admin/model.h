@@ -102,6 +102,8 @@ public:
 
   // What is in force says so; nothing is changed.
   [[nodiscard]] virtual Result<boost::json::object> trace(const TraceQuestion& question) const = 0;
+  // Of what is in force (probes.h).
+  [[nodiscard]] virtual Result<boost::json::array> probes() const = 0;
 
   virtual void reload() = 0;            // re-read policies and endpoints now
   virtual void accelerate(bool on) = 0; // what comes of it: acceleration()

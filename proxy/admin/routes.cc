@@ -208,6 +208,11 @@ Reply flows(const RouteContext& context, const Parameters& parameters) {
   return reply;
 }
 
+Reply probes(const RouteContext& context, const Parameters& /*parameters*/) {
+  const auto answer = context.source.probes();
+  return answer ? json(*answer) : text(answer.error().text() + "\n", 400);
+}
+
 Reply help(const RouteContext& context, const Parameters& parameters);
 
 using Handler = Reply (*)(const RouteContext&, const Parameters&);
@@ -257,6 +262,8 @@ constexpr Route kRoutes[] = {
      set_level, "level"},
     {"/metrics", "metrics for Prometheus", true, prometheus},
     {"/policies", "policy documents, accepted or rejected", false, listing<policies_json>},
+    {"/policies/probes", "what `weirctl connectivity test` sends, and what is to come of it", false,
+     probes},
     {"/policies/trace",
      "why a flow is allowed or denied: ?from=&to=&port=",
      false,

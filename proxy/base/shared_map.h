@@ -43,8 +43,9 @@ public:
 
   template <typename Visit> // (key, value)
   void for_each(Visit&& visit) const {
-    for_each_difference({}, *this, [&](const Key& key, const Value* /*before*/,
-                                       const Value* after) { visit(key, *after); });
+    for_each_difference(
+        {}, *this,
+        [&](const Key& key, const Value* /*before*/, const Value* after) { visit(key, *after); });
   }
 
   // Entries that only one of the two has, or that they have with values that are not equal.

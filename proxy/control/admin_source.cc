@@ -1,5 +1,6 @@
 #include "proxy/control/admin_source.h"
 
+#include "proxy/admin/probes.h"
 #include "proxy/control/view.h"
 
 #include <boost/asio/post.hpp>
@@ -116,6 +117,14 @@ Result<boost::json::object> AdminSource::trace(const admin::TraceQuestion& quest
                : 0;
   };
   return admin::trace(question, {*in_force.input, *in_force.program, *in_force.registry, learned});
+}
+
+Result<boost::json::array> AdminSource::probes() const {
+  const Controller::InForce in_force = x_controller.in_force();
+  if (in_force.input == nullptr) {
+    return invalid_error("nothing is in force yet");
+  }
+  return admin::probes({*in_force.input, *in_force.program, *in_force.registry, {}});
 }
 
 void AdminSource::reload() { boost::asio::post(x_control, x_wishes.reload); }

@@ -34,6 +34,7 @@ public:
   [[nodiscard]] std::vector<redirect::MapUse> bpf_map_use() override;
   [[nodiscard]] Result<boost::json::object>
   trace(const admin::TraceQuestion& question) const override;
+  [[nodiscard]] Result<boost::json::array> probes() const override;
   [[nodiscard]] redirect::AccelerationState acceleration() override;
   [[nodiscard]] admin::FlowLog& flows() override { return x_flows; }
   void reload() override;

@@ -66,8 +66,7 @@ Controller::Controller(boost::asio::io_context& context, const config::Config& c
       x_secrets(config.secrets.directory),
       x_numbers(static_cast<std::uint32_t>(std::time(nullptr))),
       x_pods(x_numbers, [this](const endpoint::PodSpec& pod) { return judged_here(pod); }),
-      x_clock(context),
-      x_view(std::make_shared<admin::View>()) {
+      x_clock(context), x_view(std::make_shared<admin::View>()) {
   if (config.kubernetes.enabled) {
     x_kubernetes =
         std::make_unique<KubernetesCluster>(context, config, redirector, [this] { reload(); });
@@ -306,7 +305,8 @@ Result<void> Controller::apply(const Compiled& compiled) {
     return extended;
   }
   // Policies first: a backend is known to them before it is chosen.
-  auto applied = x_redirector.apply(x_identity_rows.update(x_pods.by_address(), x_prefixes), states);
+  auto applied =
+      x_redirector.apply(x_identity_rows.update(x_pods.by_address(), x_prefixes), states);
   if (!applied) {
     return applied;
   }

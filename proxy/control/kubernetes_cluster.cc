@@ -27,8 +27,8 @@ bool matches_any(const std::string& name, const std::vector<std::string>& patter
 KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
                                      redirect::Redirector& redirector,
                                      std::function<void()> changed)
-    : x_context(context), x_config(config), x_redirector(redirector), x_file(config.state.directory + "/cluster.json"),
-      x_changed(std::move(changed)),
+    : x_context(context), x_config(config), x_redirector(redirector),
+      x_file(config.state.directory + "/cluster.json"), x_changed(std::move(changed)),
       x_source(context,
                {.kubeconfig = config.kubernetes.kubeconfig,
                 .node = config.node.name,

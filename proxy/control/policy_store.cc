@@ -117,9 +117,8 @@ Result<void> PolicyStore::add_files(std::map<std::string, Result<std::string>>& 
   }
   if (x_objects && failed == std::errc::no_such_file_or_directory) {
     // Not mounted at all is a choice; gone is an accident.
-    const bool had_files = std::any_of(x_files.begin(), x_files.end(), [](const auto& file) {
-      return !is_object(file.first);
-    });
+    const bool had_files = std::any_of(x_files.begin(), x_files.end(),
+                                       [](const auto& file) { return !is_object(file.first); });
     if (!had_files) {
       return {};
     }

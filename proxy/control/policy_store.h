@@ -63,7 +63,7 @@ private:
 
   std::string x_directory;
   std::optional<std::map<std::string, std::string>> x_objects;
-  bool x_news_of_objects = false; // that load() has not looked at
+  bool x_news_of_objects = false;      // that load() has not looked at
   std::map<std::string, File> x_files; // by name within the folder, or of the object
   bool x_loaded = false;
   std::uint64_t x_changes = 0;

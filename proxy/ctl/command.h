@@ -42,6 +42,7 @@ void add_policy_eval(CLI::App& policy, Session& session);
 void add_policy_lint(CLI::App& policy, Session& session);
 void add_policy_schema(CLI::App& policy, Session& session);
 void add_policy_trace(CLI::App& policy, Session& session);
+void add_connectivity_test(CLI::App& app, Session& session);
 void add_endpoints(CLI::App& app, Session& session);
 void add_flows(CLI::App& app, Session& session);
 void add_fqdn(CLI::App& app, Session& session);

@@ -28,7 +28,7 @@ Result<void> load_policy_node(const std::vector<std::string>& policies,
                               const std::string& endpoints, const std::string& node,
                               PolicyNode& out);
 // Only who is there: `pods`, and `input`'s endpoints and identities.
-Result<std::vector<policy::Program::Prefix>>
-read_cluster(const std::string& file, const std::string& node, PolicyNode& out);
+Result<std::vector<policy::Program::Prefix>> read_cluster(const std::string& file,
+                                                          const std::string& node, PolicyNode& out);
 
 } // namespace weir::ctl

@@ -46,6 +46,7 @@ int run(int argc, char** argv) {
   ctl::add_policy_schema(*policy, session);
   ctl::add_policy_trace(*policy, session);
   ctl::add_bpf(app, session);
+  ctl::add_connectivity_test(app, session);
   ctl::add_sysdump(app, session);
   ctl::add_cleanup(app, session);
   ctl::add_version(app, session);

@@ -62,9 +62,8 @@ ServiceMap service_map(std::vector<ServiceSpec> services) {
 std::vector<const ServiceSpec*> in_order(const ServiceMap& services) {
   std::vector<const ServiceSpec*> ordered;
   ordered.reserve(services.size());
-  services.for_each([&](const std::string& /*name*/, const auto& service) {
-    ordered.push_back(service.get());
-  });
+  services.for_each(
+      [&](const std::string& /*name*/, const auto& service) { ordered.push_back(service.get()); });
   std::sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
     return std::tie(a->service_namespace, a->name) < std::tie(b->service_namespace, b->name);
   });

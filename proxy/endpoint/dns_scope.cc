@@ -57,11 +57,13 @@ DnsScope::DnsScope(const ClusterSpec& cluster, const config::Dns& config, const 
 }
 
 bool DnsScope::trusts(const IpAddress& server, const Registry& pods) const {
-  return x_resolvers.contains(server) || is_dns_pod(pods.by_address(server)) || in_ranges(x_resolver_ranges, server);
+  return x_resolvers.contains(server) || is_dns_pod(pods.by_address(server)) ||
+         in_ranges(x_resolver_ranges, server);
 }
 
 bool DnsScope::is_cluster_address(const IpAddress& address, const Registry& pods) const {
-  return x_cluster.contains(address) || pods.by_address(address) != nullptr || in_ranges(x_cluster_ranges, address);
+  return x_cluster.contains(address) || pods.by_address(address) != nullptr ||
+         in_ranges(x_cluster_ranges, address);
 }
 
 std::vector<DnsName> DnsScope::search(std::string_view pod_namespace) const {

@@ -51,8 +51,9 @@ EndpointPtr Pods::made_of(const PodSpec& pod, const NamespaceMap& namespaces) {
 
 void Pods::update(const PodMap& pods, const NamespaceMap& namespaces) {
   std::set<std::string> touched;
-  PodMap::for_each_difference(x_pods, pods, [&](const std::string& name, const auto* /*before*/,
-                                                const auto* /*after*/) { touched.insert(name); });
+  PodMap::for_each_difference(x_pods, pods,
+                              [&](const std::string& name, const auto* /*before*/,
+                                  const auto* /*after*/) { touched.insert(name); });
   std::set<std::string> relabelled;
   NamespaceMap::for_each_difference(
       x_namespaces, namespaces,

@@ -13,10 +13,9 @@ namespace {
 
 bool same(const IdentityRows& a, const IdentityRows& b) {
   bool differ = false;
-  IdentityRows::for_each_difference(
-      a, b, [&](const auto& /*prefix*/, const auto* /*before*/, const auto* /*after*/) {
-        differ = true;
-      });
+  IdentityRows::for_each_difference(a, b,
+                                    [&](const auto& /*prefix*/, const auto* /*before*/,
+                                        const auto* /*after*/) { differ = true; });
   return !differ;
 }
 
@@ -59,9 +58,8 @@ Result<void> IdentitySync::change(const Slot& held, const IdentityRows& wanted) 
             return;
           }
           const weir_identity_key key = identity_key(prefix);
-          const int failed =
-              going ? bpf_map_delete_elem(held.trie.get(), &key)
-                    : bpf_map_update_elem(held.trie.get(), &key, after, BPF_ANY);
+          const int failed = going ? bpf_map_delete_elem(held.trie.get(), &key)
+                                   : bpf_map_update_elem(held.trie.get(), &key, after, BPF_ANY);
           if (failed != 0) {
             changed = errno_error("change the table of identities");
           }

@@ -29,8 +29,7 @@ Result<UniqueFd> build_trie(const char* name, std::size_t key_size, std::size_t 
                             const Columns& columns, std::size_t room) {
   LIBBPF_OPTS(bpf_map_create_opts, options);
   options.map_flags = BPF_F_NO_PREALLOC;
-  const auto entries =
-      static_cast<std::uint32_t>(std::max<std::size_t>({columns.count, room, 1}));
+  const auto entries = static_cast<std::uint32_t>(std::max<std::size_t>({columns.count, room, 1}));
   UniqueFd trie(bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, name, static_cast<std::uint32_t>(key_size),
                                static_cast<std::uint32_t>(value_size), entries, &options));
   if (!trie.valid()) {

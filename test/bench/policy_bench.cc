@@ -164,6 +164,7 @@ private:
   }
 
   std::string x_bpffs;
+  redirect::IdentityRows x_identities; // what the kernel holds
 };
 
 // All that a Size needs, so that what one leaves behind is not counted for the next.

@@ -34,8 +34,8 @@ void JoinLab::accelerate(bool enabled) {
 void JoinLab::listen() {
   x_listener4 = tcp_listener(node, at("127.0.0.1", 0), kListening);
   x_listener6 = tcp_listener(node, at("::1", 0), kListening);
-  const std::array workers{
-      redirect::WorkerListeners{.tcp4 = x_listener4.get(), .tcp6 = x_listener6.get()}};
+  const std::array workers{redirect::WorkerListeners{
+      .tcp4 = x_listener4.get(), .tcp6 = x_listener6.get(), .udp4 = {}, .udp6 = {}}};
   REQUIRE(redirector->set_listeners(workers).has_value());
 }
 

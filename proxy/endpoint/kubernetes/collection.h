@@ -82,9 +82,8 @@ public:
   [[nodiscard]] static boost::json::array serialize(const Items& items, const Write& write) {
     boost::json::array array;
     array.reserve(items.size());
-    items.for_each([&](const std::string& key, const Item& item) {
-      array.push_back(write(key, *item));
-    });
+    items.for_each(
+        [&](const std::string& key, const Item& item) { array.push_back(write(key, *item)); });
     return array;
   }
   [[nodiscard]] const Write& write() const { return x_write; }

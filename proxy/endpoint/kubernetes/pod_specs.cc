@@ -64,7 +64,8 @@ PodMap PodSpecs::update(const Objects& objects) {
         }
         if (before != nullptr) {
           for (const auto& address : (*before)->spec.addresses) {
-            if (const auto at = x_claims.find(address); at != x_claims.end() && at->second.empty()) {
+            if (const auto at = x_claims.find(address);
+                at != x_claims.end() && at->second.empty()) {
               x_claims.erase(at);
             }
           }

@@ -1,5 +1,6 @@
 // The API's pods as the cluster's: those that have addresses of their own, and each address for the
-// one pod that has the best claim to it. Follows the objects as they change, and costs what changed.
+// one pod that has the best claim to it. Follows the objects as they change, and costs what
+// changed.
 //
 // Control thread.
 #pragma once

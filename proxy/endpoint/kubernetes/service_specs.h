@@ -1,5 +1,5 @@
-// The API's services and the slices that say where they lead, as the cluster's services. Follows the
-// objects as they change: a slice costs what its service has behind it.
+// The API's services and the slices that say where they lead, as the cluster's services. Follows
+// the objects as they change: a slice costs what its service has behind it.
 //
 // Control thread.
 #pragma once
@@ -37,8 +37,9 @@ private:
   std::string x_node;
   Services x_services; // of the last update
   Slices x_old_slices, x_slices;
-  std::map<std::string, std::shared_ptr<const SliceObject>> x_known; // slices by key: those that count
-  std::map<std::string, std::set<std::string>> x_slices_of;          // keys by service
+  std::map<std::string, std::shared_ptr<const SliceObject>>
+      x_known;                                              // slices by key: those that count
+  std::map<std::string, std::set<std::string>> x_slices_of; // keys by service
   ServiceMap::Editor x_specs{{}};
   std::vector<IpAddress> x_api_servers;
 };

@@ -165,9 +165,8 @@ ClusterSpec Source::cluster() {
 std::map<std::string, std::string> Source::policies() const {
   std::map<std::string, std::string> texts;
   for (const auto& kind : x_policy_kinds) {
-    kind.texts->items().for_each([&](const std::string& key, const auto& text) {
-      texts[kind.kind + "/" + key] = *text;
-    });
+    kind.texts->items().for_each(
+        [&](const std::string& key, const auto& text) { texts[kind.kind + "/" + key] = *text; });
   }
   return texts;
 }

@@ -29,9 +29,9 @@ namespace weir::endpoint::kubernetes {
 class Source {
 public:
   struct Options {
-    std::string kubeconfig; // empty: the pod's service account
-    std::string node;       // this node's name
-    bool mark_local = true; // this node's pods are to be enforced here
+    std::string kubeconfig;                   // empty: the pod's service account
+    std::string node;                         // this node's name
+    bool mark_local = true;                   // this node's pods are to be enforced here
     std::vector<std::string> ignore_labels{}; // of pods: make no identity
     std::chrono::seconds absent_for_good = Reflector::kAbsentForGood;
   };

@@ -3,6 +3,8 @@
 
 #include "proxy/admin/model.h"
 
+#include <boost/json.hpp>
+
 #include <atomic>
 #include <mutex>
 
@@ -105,6 +107,9 @@ public:
                                {"path", question.path},
                                {"headers", std::move(headers)},
                                {"directions", boost::json::array()}};
+  }
+  Result<boost::json::array> probes() const override {
+    return boost::json::array{boost::json::object{{"rule", "shop/api ingress rule 1"}}};
   }
   void reload() override { ++reloads; }
   void accelerate(bool on) override { accelerated = on; }

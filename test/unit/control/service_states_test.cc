@@ -29,8 +29,9 @@ bool nobody(const IpAddress& /*address*/) { return false; }
 TEST_CASE("a named target port is each backend's own, and who has none is no backend") {
   endpoint::ClusterSpec cluster;
   cluster.pods = endpoint::pod_map({pod("a", "web", {ip("10.0.1.1"), ip("fd00::1")}, 8080),
-                  pod("b", "web", {ip("10.0.1.2")}, 8081), pod("c", "web", {ip("10.0.1.3")}, 0),
-                  pod("d", "other", {ip("10.0.1.4")}, 8080)});
+                                    pod("b", "web", {ip("10.0.1.2")}, 8081),
+                                    pod("c", "web", {ip("10.0.1.3")}, 0),
+                                    pod("d", "other", {ip("10.0.1.4")}, 8080)});
   endpoint::ServiceSpec service;
   service.service_namespace = "shop";
   service.selector = {{"app", "web"}};

@@ -134,11 +134,9 @@ TEST_CASE("pods of one identity share their labels, and a change leaves all othe
   editor.set("shop/1", std::make_shared<const PodSpec>(specs[1]));
   pods.update(editor.take(), {});
   std::set<std::string> changed;
-  EndpointsByName::for_each_difference(
-      before, pods.by_name(),
-      [&](const std::string& name, const auto* /*before*/, const auto* /*after*/) {
-        changed.insert(name);
-      });
+  EndpointsByName::for_each_difference(before, pods.by_name(),
+                                       [&](const std::string& name, const auto* /*before*/,
+                                           const auto* /*after*/) { changed.insert(name); });
   CHECK(changed == std::set<std::string>{"shop/1"});
 }
 

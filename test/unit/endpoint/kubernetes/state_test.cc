@@ -129,8 +129,7 @@ TEST_CASE("a source goes on with what an earlier process knew, until it is liste
   CHECK(source.known());
   CHECK(source.trouble().find("not listed yet") != std::string::npos);
   REQUIRE(source.cluster().pods.size() == 1);
-  source.cluster().pods.for_each(
-      [](const auto& /*name*/, const auto& pod) { CHECK(pod->local); });
+  source.cluster().pods.for_each([](const auto& /*name*/, const auto& pod) { CHECK(pod->local); });
   CHECK(source.policies().contains("CiliumNetworkPolicy/shop/api"));
 
   Source next(context, on_node("node-b"), [] {});
