@@ -33,7 +33,7 @@ struct OwnAnswer {
   std::string_view denied_by = {}; // label of the policy; empty for other answers
   std::string_view problem = {};   // denial.h
   ConnectionField connection = ConnectionField::kNone; // kClose, kKeepAlive or none
-  bool to_head = false; // the body is left out, but counted
+  bool to_head = false;                                // the body is left out, but counted
 };
 void write_own_answer(const OwnAnswer& answer, std::string& out);
 
