@@ -52,7 +52,7 @@ struct World {
       spec.pod_namespace = "shop";
       spec.name = name;
       spec.labels = {{"app", name}};
-      pod.labels = endpoint::identity_labels(spec, {});
+      pod.labels = std::make_shared<const policy::Labels>(endpoint::identity_labels(spec, {}));
       pod.addresses = {*IpAddress::parse(address)};
       pod.interface = std::string("lxc") + name;
       made->identities.push_back({identity, pod.labels});
