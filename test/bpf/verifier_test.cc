@@ -109,7 +109,7 @@ TEST_CASE("every program is verified in every way that it is attached, and has n
     load("redirect_tc", WEIR_REDIRECT_OBJECT, attachment, now);
   }
   load("join", WEIR_JOIN_OBJECT, "cgroup", now);
-  CHECK(now.size() == 4 * 2 + 3);
+  CHECK(now.size() == 5 * 2 + 3);
 
   if (std::getenv("WEIR_RENEW_INSTRUCTIONS") != nullptr) {
     write_table(now);
