@@ -37,7 +37,7 @@ enum {
 	WEIR_PASS = 0,
 	WEIR_SHOT = 2,
 };
-#define WEIR_PACKET_HOST 0 /* PACKET_HOST of linux/if_packet.h */
+#define WEIR_PACKET_HOST 0  /* PACKET_HOST of linux/if_packet.h */
 #define WEIR_FAMILY_IPV6 10 /* AF_INET6 */
 
 #define WEIR_ENFORCED (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_EGRESS_ENFORCED)
@@ -400,9 +400,9 @@ __noinline int weir_socket_state(struct __sk_buff *skb, const struct weir_packet
 	return state;
 }
 
-/* The kernel opens a new connection for a SYN to a socket in TIME_WAIT if there is a listener by the
- * packet's own addresses. weir's are not known by these: weir_reopen tells which it is. Without that
- * the client would be answered as of the old connection, reset it, and try again after a second. */
+/* The kernel opens a new connection for a SYN to a socket in TIME_WAIT if there is a listener by
+ * the packet's own addresses. weir's are not known by these: weir_reopen tells which it is. Else
+ * the client is answered as of the old connection, resets it, and tries again a second later. */
 static __always_inline void weir_announce(const struct weir_packet *packet, __u32 index)
 {
 	struct weir_tuple asked = packet->tuple;
