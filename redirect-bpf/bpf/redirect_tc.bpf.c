@@ -401,9 +401,8 @@ __noinline int weir_socket_state(struct __sk_buff *skb, const struct weir_packet
 }
 
 /* The kernel opens a new connection for a SYN to a socket in TIME_WAIT if there is a listener by
- * the packet's own addresses. weir's are not known by these: weir_reopen tells which it is. Without
- * that the client would be answered as of the old connection, reset it, and try again after a
- * second. */
+ * the packet's own addresses. weir's are not known by these: weir_reopen tells which it is. Else
+ * the client is answered as of the old connection, resets it, and tries again a second later. */
 static __always_inline void weir_announce(const struct weir_packet *packet, __u32 index)
 {
 	struct weir_tuple asked = packet->tuple;
