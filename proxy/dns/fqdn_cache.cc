@@ -58,16 +58,21 @@ Result<std::size_t> FqdnCache::learn(const policy::EndpointPolicy& policy,
     const std::size_t before = names.records().size();
     names.start_answer();
     x_changes.fetch_add(1, std::memory_order_relaxed);
-    const std::uint64_t ends_ns = x_options.clock() + lifetime_ns(ttl);
+    const std::uint64_t ends_ns = end_of(ttl);
     Result<void> written;
     for (const IpAddress& address : addresses) {
-      written =
-          x_redirector.learn({endpoint, address, groups, ends_ns + nanoseconds(x_options.grace)});
+      const bool known = names.kernel_covers(address, {groups, ends_ns});
+      if (!known) {
+        written =
+            x_redirector.learn({endpoint, address, groups, ends_ns + nanoseconds(x_options.grace)});
+      }
       if (!written) {
         break;
       }
       names.put(name, groups, address, ttl, ends_ns);
-      names.kernel_joined(address, {groups, ends_ns});
+      if (!known) {
+        names.kernel_joined(address, {groups, ends_ns});
+      }
     }
     if (written) {
       written = make_room(shard, endpoint, names);
@@ -160,6 +165,13 @@ std::uint64_t FqdnCache::lifetime_ns(std::uint32_t ttl) const {
   // RFC 8767 §4: no sensible record wants to be kept for longer than a week.
   constexpr std::chrono::seconds kMaxTtl{7 * 24 * 3600};
   return nanoseconds(std::max(std::min(std::chrono::seconds(ttl), kMaxTtl), x_options.min_ttl));
+}
+
+// At a whole second, up to one later: so the answers of one second, of which a busy pod has
+// thousands, are one write to the kernel.
+std::uint64_t FqdnCache::end_of(std::uint32_t ttl) const {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  return (x_options.clock() + lifetime_ns(ttl) + kSecond - 1) / kSecond * kSecond;
 }
 
 bool FqdnCache::in_use(policy::EndpointId endpoint, const IpAddress& address) const {

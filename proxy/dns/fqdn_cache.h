@@ -130,6 +130,7 @@ private:
   Result<void> make_room_for_all();
   [[nodiscard]] bool in_use(policy::EndpointId endpoint, const IpAddress& address) const;
   [[nodiscard]] std::uint64_t lifetime_ns(std::uint32_t ttl) const;
+  [[nodiscard]] std::uint64_t end_of(std::uint32_t ttl) const;
   [[nodiscard]] std::uint64_t graceful_now_ns() const;
 
   std::vector<std::unique_ptr<Shard>> x_shards;
