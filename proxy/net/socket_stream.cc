@@ -41,7 +41,8 @@ IoResult SocketStream::try_write(std::span<const iovec> parts) {
   message.msg_iov = const_cast<iovec*>(parts.data());
   message.msg_iovlen = parts.size();
   for (;;) {
-    const ssize_t sent = ::sendmsg(x_socket.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent = ::sendmsg(x_socket.native_handle(), &message,
+                                   MSG_DONTWAIT | MSG_NOSIGNAL | (x_end_expected ? MSG_MORE : 0));
     if (sent >= 0) {
       return {{}, static_cast<std::size_t>(sent)};
     }
@@ -72,6 +73,9 @@ void SocketStream::shutdown_write() {
 
 void SocketStream::close() {
   if (x_socket.is_open()) {
+    if (x_end_expected) {
+      shutdown_write(); // what waits goes out, also where unread bytes make a reset of close()
+    }
     set_linger(x_socket.native_handle(), false);
     ErrorCode ignored;
     x_socket.close(ignored);

@@ -20,6 +20,7 @@ public:
   IoResult try_write(std::span<const iovec> parts) override;
   boost::asio::awaitable<ErrorCode> wait_writable() override;
   void cancel() override;
+  void expect_end() override { x_end_expected = true; }
   void shutdown_write() override;
   void close() override;
   void abort() override;
@@ -27,6 +28,7 @@ public:
 
 private:
   boost::asio::ip::tcp::socket x_socket;
+  bool x_end_expected = false;
 };
 
 } // namespace weir::net

@@ -38,6 +38,10 @@ public:
 
   // Ends pending operations.
   virtual void cancel() = 0;
+  // close() or shutdown_write() follows what is written next: it may wait for that, so that bytes
+  // and end are one packet. Whoever reads the bytes alone, and by them knows that the end comes,
+  // would close first, and it would be his port that stays in TIME_WAIT.
+  virtual void expect_end() {}
   // No more bytes will be written.
   virtual void shutdown_write() = 0;
   // Orderly: what was written arrives.

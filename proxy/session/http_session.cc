@@ -331,6 +331,12 @@ http::ConnectionField HttpSession::client_connection() const {
                                                        : http::ConnectionField::kKeepAlive;
 }
 
+void HttpSession::expect_end() {
+  if (!x_keep_client) {
+    x_client->expect_end();
+  }
+}
+
 HttpSession::Action HttpSession::decide() {
   const bool open = x_judge->refresh();
   http::Refusal refusal = http::examine(
@@ -617,6 +623,9 @@ asio::awaitable<HttpSession::Outcome> HttpSession::download() {
     }
     if (!gather.empty()) {
       x_response_begun = true;
+      if (x_response_body.done()) {
+        expect_end();
+      }
       if (!net::write_now(*x_client, gather, error)) {
         error = co_await net::write_rest(*x_client, gather);
       }
@@ -736,6 +745,7 @@ asio::awaitable<bool> HttpSession::send_own_answer() {
       x_response_out);
   x_log.bytes_out += x_response_out.size();
   enter(Phase::kExchange, x_service.config.idle_timeout);
+  expect_end();
   net::Gather gather{x_response_out};
   net::ErrorCode error;
   if (!net::write_now(*x_client, gather, error)) {

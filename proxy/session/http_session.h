@@ -124,6 +124,8 @@ private:
   void deny(const policy::L7Decision& decision);
   // What the client is told of its connection's future.
   [[nodiscard]] http::ConnectionField client_connection() const;
+  // Before the last bytes of an answer.
+  void expect_end();
   [[nodiscard]] bool is_connect() const { return x_request.method == "CONNECT"; }
   void fail(int status, std::string_view reason);
   void add_request_part(net::Gather& gather, std::string_view payload);

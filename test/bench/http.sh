@@ -8,7 +8,7 @@
 #   64-keep-32 64-keep-256 16k-keep-32 16k-keep-256 1m-keep-32 1m-keep-256
 #   64-close-32 64-close-256 16k-close-32 1g
 #
-# One node namespace, four pairs of pods, each a client with wrk (curl for 1g) and a server, nginx:
+# One node namespace, five pairs of pods, each a client with wrk (curl for 1g) and a server, nginx:
 #
 #   direct       nobody between them
 #   weir         BPF redirection to weir-proxy, a policy with an HTTP rule for each body
@@ -104,20 +104,24 @@ ip netns add "$tag-node"
 ip -n "$tag-node" link set lo up
 inside node sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
 number=10
-for mode in direct weir haproxy nginx; do
+for mode in direct weir haproxy nginx joined; do
   make_pod "c-$mode" $((number += 1))
   make_pod "s-$mode" $((number += 1))
   start_server "s-$mode"
 done
-declare -A server=([direct]=10.0.1.12 [weir]=10.0.1.14 [accelerated]=10.0.1.14 [haproxy]=10.0.1.16 [nginx]=10.0.1.18)
-declare -A client=([direct]=c-direct [weir]=c-weir [accelerated]=c-weir [haproxy]=c-haproxy [nginx]=c-nginx)
+declare -A server=([direct]=10.0.1.12 [weir]=10.0.1.14 [haproxy]=10.0.1.16 [nginx]=10.0.1.18
+  [accelerated]=10.0.1.20)
+declare -A client=([direct]=c-direct [weir]=c-weir [haproxy]=c-haproxy [nginx]=c-nginx
+  [accelerated]=c-joined)
 
-# --- weir: knows its own two pods only
+# --- weir: knows its own pods only; one pair is joined when acceleration is on
 mount -t bpf bpf "$dir/bpffs"
 cat >"$dir/endpoints.yaml" <<'END'
 endpoints:
   - {name: client, namespace: bench, labels: {app: client}, ips: [10.0.1.13], interface: lxcc-weir}
   - {name: server, namespace: bench, labels: {app: server}, ips: [10.0.1.14], interface: lxcs-weir}
+  - {name: joined-client, namespace: bench, labels: {app: client}, ips: [10.0.1.19], interface: lxcc-joined}
+  - {name: joined-server, namespace: bench, labels: {app: server}, ips: [10.0.1.20], interface: lxcs-joined}
 END
 cat >"$dir/weir.yaml" <<END
 policies: {directory: $dir/policies}
@@ -125,7 +129,7 @@ endpoints: {file: $dir/endpoints.yaml}
 state: {directory: $dir/state}
 workers: 2
 redirect: {mode: bpf, bpffs: $dir/bpffs}
-acceleration: {pods: ["bench/*"]}
+acceleration: {pods: ["bench/joined-*"]}
 accessLog: {path: $dir/access.json}
 END
 start node /dev/null "$dir/weir.log" "$bin/weir-proxy" --config "$dir/weir.yaml"

@@ -3,6 +3,7 @@
 #include "proxy/net/connector.h"
 #include "proxy/runtime/gate.h"
 #include "test/support/tcp_peer.h"
+#include "test/support/tcp_segments.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -58,6 +59,20 @@ struct Connected {
 };
 
 } // namespace
+
+TEST_CASE("the last bytes and the end are one packet where the end is expected") {
+  Connected c;
+  const unsigned before = test::segments_received(c.peer->fd());
+  c.stream->expect_end();
+  net::Gather gather{"the ", "last"};
+  net::ErrorCode error;
+  REQUIRE(net::write_now(*c.stream, gather, error));
+  SECTION("by close") { c.stream->close(); }
+  SECTION("by the end of writing") { c.stream->shutdown_write(); }
+  CHECK(c.peer->read(8) == "the last");
+  CHECK(c.peer->ending() == "end");
+  CHECK(test::segments_received(c.peer->fd()) == before + 1);
+}
 
 TEST_CASE("a socket stream reads what came and writes what it is given") {
   Connected c;
