@@ -1,7 +1,45 @@
 #include "policy-compiler/lower/l7.h"
 
+#include <cctype>
+#include <string_view>
+
 namespace weir::policy {
 namespace {
+
+bool is_hex(char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; }
+
+// "%c3" and "%C3" are one byte to every server (RFC 3986 §6.2.2.1), so a path that is denied is
+// denied in both spellings. What is allowed stays as it is written, as in the reference. Left alone
+// are escapes in a class of characters or between \Q and \E, and those whose last digit is
+// repeated.
+std::string escapes_without_case(const std::string& regex) {
+  if (regex.find("\\Q") != std::string::npos) {
+    return regex;
+  }
+  std::string out;
+  bool in_class = false;
+  for (std::size_t at = 0; at < regex.size(); ++at) {
+    const std::size_t percent = regex.compare(at, 2, "\\%") == 0 ? at + 1 : at;
+    const bool is_escape = !in_class && regex.size() - percent > 2 && regex[percent] == '%' &&
+                           is_hex(regex[percent + 1]) && is_hex(regex[percent + 2]);
+    const std::size_t after = percent + 3;
+    if (is_escape && (after == regex.size() ||
+                      std::string_view("*+?{").find(regex[after]) == std::string_view::npos)) {
+      out.append("(?i:").append(regex, percent, 3).push_back(')');
+      at = after - 1;
+      continue;
+    }
+    if (regex[at] == '\\' && at + 1 < regex.size()) {
+      out.push_back(regex[at++]);
+    } else if (regex[at] == '[') {
+      in_class = true;
+    } else if (regex[at] == ']') {
+      in_class = false;
+    }
+    out.push_back(regex[at]);
+  }
+  return out;
+}
 
 FieldMatcher lower_field(const std::string& regex, Action action) {
   FieldMatcher out = FieldMatcher::compile(regex);
@@ -56,7 +94,8 @@ HttpMatcher lower_http(const HttpRule& rule, Action action, const RuleRef& ref,
                        const Secrets& secrets) {
   HttpMatcher out;
   out.method = lower_field(rule.method, action);
-  out.path = lower_field(rule.path, action);
+  const bool denies = action == Action::kDeny && rule.path.find('%') != std::string::npos;
+  out.path = lower_field(denies ? escapes_without_case(rule.path) : rule.path, action);
   out.host = lower_field(rule.host, action);
   for (const HeaderRule& header : rule.headers) {
     HeaderMatcher wanted = header.secret ? lower_secret_header(header, ref, secrets)

@@ -265,6 +265,32 @@ TEST_CASE("a rule that looks inside TLS whatever the name leaves alone the names
   CHECK_FALSE(passes_unread(flow, "bank.test"));
 }
 
+TEST_CASE("H11: a denied path is denied however its escapes are spelt, an allowed one as written") {
+  const auto allows = [](const std::string& denied, std::string_view path) {
+    Fixture f;
+    f.policy("p",
+             "{endpointSelector: {}, ingress: [{fromEntities: [all], toPorts: [{ports: [{port: "
+             "\"80\", protocol: TCP}], rules: {http: [{path: '/ok%C3/.*'}, {path: "
+             "'/caf.*'}]}}]}], ingressDeny: [{fromEntities: [all], toPorts: [{ports: [{port: "
+             "\"80\", protocol: TCP}], rules: {http: [{path: '" +
+                 denied + "'}]}}]}]}")
+        .compile();
+    return get(f.ingress(Fixture::kClient, 80), "GET", path).allowed;
+  };
+  for (const char* const denied : {"/caf%C3%A9", "/caf%c3%A9", "/caf\\%C3%a9", "/(caf%C3%A9|x)"}) {
+    CAPTURE(denied);
+    CHECK_FALSE(allows(denied, "/caf%C3%A9"));
+    CHECK_FALSE(allows(denied, "/caf%c3%a9"));
+    CHECK(allows(denied, "/caf%C3"));
+    CHECK(allows(denied, "/ok%C3/a"));
+    CHECK_FALSE(allows(denied, "/ok%c3/a"));
+  }
+  // What is no escape by itself means what it says.
+  CHECK_FALSE(allows("/caf%C3+", "/caf%C333"));
+  CHECK_FALSE(allows("/caf[%C3]", "/caf3"));
+  CHECK_FALSE(allows("/caf\\Q%C3\\E", "/caf%C3"));
+}
+
 TEST_CASE("where nothing looks inside TLS, requests and server names are still at odds") {
   const std::string passes = on_443("serverNames: [bank.test]");
   Fixture same;
