@@ -22,8 +22,8 @@ namespace {
 
 // c-ares is set up once for the process and never given up: other objects may still hold a channel.
 int library_status() {
-  static const int status = ares_library_init(ARES_LIB_INIT_ALL);
-  return status;
+  static const int kStatus = ares_library_init(ARES_LIB_INIT_ALL);
+  return kStatus;
 }
 
 Error as_error(int status, const std::string& context) {
