@@ -129,7 +129,7 @@ endpoints: {file: $dir/endpoints.yaml}
 state: {directory: $dir/state}
 workers: 2
 redirect: {mode: bpf, bpffs: $dir/bpffs}
-acceleration: {pods: ["bench/joined-*"]}
+acceleration: {pods: ["bench/joined-client", "bench/joined-server"]}
 accessLog: {path: $dir/access.json}
 END
 start node /dev/null "$dir/weir.log" "$bin/weir-proxy" --config "$dir/weir.yaml"
