@@ -518,6 +518,10 @@ std::vector<boost::json::object> Lab::access_log() const {
   for (const std::string& line : lines_of(read_file(folder() / "access.log"))) {
     records.push_back(boost::json::parse(line).as_object());
   }
+  // One form and length, so that they compare as text.
+  std::stable_sort(records.begin(), records.end(), [](const auto& a, const auto& b) {
+    return a.at("time").as_string() < b.at("time").as_string();
+  });
   return records;
 }
 

@@ -237,7 +237,8 @@ public:
   [[nodiscard]] boost::json::value admin_json(const std::string& target); // throws unless 200
   [[nodiscard]] Outcome weirctl(std::vector<std::string> arguments);
 
-  // Lines of the access log, parsed; only whole lines.
+  // Lines of the access log, parsed; only whole lines. In order of time: those of two workers come
+  // in any.
   [[nodiscard]] std::vector<boost::json::object> access_log() const;
   [[nodiscard]] std::string weir_log() const;
 
