@@ -34,6 +34,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 MANIFESTS = ROOT / "examples/kubernetes/base"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INSIDE = "WEIR_IMAGE_INSIDE"
+CCACHE = "/var/cache/ccache"  # inside a root
 
 
 def run(*argv, **more):
@@ -112,19 +113,21 @@ mount --bind "$1" "$1"
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 cp --remove-destination /etc/resolv.conf "$1/etc/resolv.conf" 2>/dev/null || true
-if [ -n "$2" ]; then mkdir -p "$1/root/.cache/ccache"; mount --bind "$2" "$1/root/.cache/ccache"; fi
-shift 2
+if [ -n "$2" ]; then mkdir -p "$1$3"; mount --bind "$2" "$1$3"; fi
+shift 3
 exec "$@"
 """
 
 
 def run_in(stage, command, ccache):
-    """As RUN does: a shell in the stage's folder, with the stage's environment and no other."""
-    shell = ["env", "-i", *(f"{key}={value}" for key, value in stage.environment.items()),
+    """As RUN does: a shell in the stage's folder, with the stage's environment and no other, but
+    for the place of ccache's folder."""
+    environment = stage.environment | ({"CCACHE_DIR": CCACHE} if ccache else {})
+    shell = ["env", "-i", *(f"{key}={value}" for key, value in environment.items()),
              "chroot", stage.root, "/bin/sh", "-c",
              f"cd {shlex.quote(stage.folder)} && {command}"]
     run("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", MOUNTS, "sh",
-        stage.root, ccache or "", *shell)
+        stage.root, ccache or "", CCACHE, *shell)
 
 
 def own_source():
