@@ -277,7 +277,7 @@ struct Side {
 
   // FQDN groups of a request's or ClientHello's name, where the party's address is learned for it.
   [[nodiscard]] std::uint64_t name_groups(std::string_view text) const {
-    const auto name = server_name(text.substr(0, text.find(':')));
+    const auto name = host_name(text);
     return name && std::find(names.begin(), names.end(), *name) != names.end()
                ? policy->fqdn_groups(*name)
                : 0;

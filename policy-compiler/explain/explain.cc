@@ -43,7 +43,7 @@ bool speaks_of_port(const PortRule& ports, const Flow& flow) {
 }
 
 std::uint64_t name_groups(const Question& question, std::optional<std::string_view> text) {
-  const auto name = text ? server_name(text->substr(0, text->find(':'))) : std::nullopt;
+  const auto name = text ? host_name(*text) : std::nullopt;
   return name && question.name_groups ? question.name_groups(*name) : 0;
 }
 

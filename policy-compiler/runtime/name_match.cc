@@ -107,6 +107,10 @@ std::optional<DnsName> server_name(std::string_view text) {
   return DnsName::from_text(text);
 }
 
+std::optional<DnsName> host_name(std::string_view host) {
+  return server_name(host.substr(0, host.find(':')));
+}
+
 NameMatcher NameMatcher::literal(std::string_view name) {
   NameMatcher out;
   if (auto parsed = DnsName::from_text(name)) {

@@ -18,6 +18,8 @@ namespace weir::policy {
 // labels and nothing is escaped. Nothing when it has other characters than those above, an empty
 // label or a dot at its end.
 [[nodiscard]] std::optional<DnsName> server_name(std::string_view text);
+// The same of a request's host, which may have a port.
+[[nodiscard]] std::optional<DnsName> host_name(std::string_view host);
 
 class NameMatcher {
 public:

@@ -2,6 +2,7 @@
 
 #include "policy-compiler/model/policy.h"
 #include "policy-compiler/runtime/compiled.h"
+#include "policy-compiler/runtime/near_request.h"
 #include "proxy/http/normalize.h"
 
 #include <boost/json.hpp>
@@ -130,7 +131,7 @@ public:
     for (const Endpoint* pod : x_own) {
       for (const RuleRef* rule : rules_of(*pod)) {
         if (x_probes.size() >= kMaxProbes) {
-          x_probes.push_back({{"rule", rule_text(*rule)},
+          x_probes.push_back({{"rule", policy::rule_text(*rule)},
                               {"from", pod->full_name()},
                               {"skipped", "there are more rules than one test has probes for"}});
           return std::move(x_probes);
@@ -144,10 +145,6 @@ public:
 private:
   // Its packets are seen here, and its network namespace is on this node.
   static bool is_own(const Endpoint& pod) { return pod.id != 0 && !pod.interface.empty(); }
-
-  static std::string rule_text(const RuleRef& rule) {
-    return rule.label + " " + rule.section + " rule " + std::to_string(rule.rule_number);
-  }
 
   // That were written by somebody and speak of the pod; each once, in their order.
   std::vector<const RuleRef*> rules_of(const Endpoint& pod) const {
@@ -468,7 +465,7 @@ private:
   void skip(const Endpoint& pod, const RuleRef& rule) {
     const bool egress = rule.source->direction == WEIR_EGRESS;
     x_probes.push_back(
-        {{"rule", rule_text(rule)},
+        {{"rule", policy::rule_text(rule)},
          {egress ? "from" : "to", pod.full_name()},
          {"skipped", egress ? "no probe of it can be made: it speaks of no known pod and no single "
                               "address, or of nothing that may be sent"
@@ -478,11 +475,14 @@ private:
 
   void add(const Probe& probe, const RuleRef& rule, bool allowed) {
     static constexpr std::string_view kKinds[] = {"tcp", "http", "dns", "tls"};
-    json::object row{
-        {"rule", rule_text(rule)},   {"kind", kKinds[static_cast<std::size_t>(probe.kind)]},
-        {"from", probe.from.name()}, {"interface", probe.from.pod->interface},
-        {"to", probe.to.name()},     {"ip", probe.to.address.to_string()},
-        {"port", probe.port},        {"protocol", probe.protocol == IPPROTO_UDP ? "UDP" : "TCP"}};
+    json::object row{{"rule", policy::rule_text(rule)},
+                     {"kind", kKinds[static_cast<std::size_t>(probe.kind)]},
+                     {"from", probe.from.name()},
+                     {"interface", probe.from.pod->interface},
+                     {"to", probe.to.name()},
+                     {"ip", probe.to.address.to_string()},
+                     {"port", probe.port},
+                     {"protocol", probe.protocol == IPPROTO_UDP ? "UDP" : "TCP"}};
     if (probe.kind == L7Kind::kHttp) {
       json::object headers;
       for (const auto& [name, value] : probe.headers) {

@@ -41,22 +41,15 @@ std::vector<admin::EndpointRow> AdminSource::endpoints() const {
 }
 
 std::vector<admin::FqdnRow> AdminSource::fqdn() const {
-  std::unordered_map<policy::EndpointId, std::string> names;
-  if (const auto registry = x_controller.in_force().registry) {
-    registry->endpoints().for_each([&](const std::string& name, const auto& pod) {
-      if (pod->id != 0) {
-        names.emplace(pod->id, name);
-      }
-    });
+  const auto registry = x_controller.in_force().registry; // which the pods live in
+  std::unordered_map<policy::EndpointId, const endpoint::Endpoint*> pods;
+  if (registry != nullptr) {
+    pods = registry->by_id();
   }
   std::vector<admin::FqdnRow> rows;
   for (const auto& learned : x_fqdn_cache.entries()) {
-    std::string name = learned.name.to_text();
-    if (name.size() > 1) {
-      name.pop_back(); // people write names without the root's dot
-    }
-    const auto pod = names.find(learned.endpoint);
-    rows.push_back({pod == names.end() ? "" : pod->second, std::move(name),
+    const auto pod = pods.find(learned.endpoint);
+    rows.push_back({pod == pods.end() ? "" : pod->second->full_name(), shown_name(learned.name),
                     learned.address.to_string(), learned.ttl, learned.expires, learned.over});
   }
   return rows;

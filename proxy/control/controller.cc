@@ -316,7 +316,8 @@ Result<void> Controller::apply(const Compiled& compiled) {
       guarded.insert(state.addresses.begin(), state.addresses.end());
     }
   }
-  auto services = apply_services(guarded);
+  auto services = x_redirector.set_services(service_states(
+      *x_cluster, [&guarded](const IpAddress& address) { return guarded.contains(address); }));
   if (!services) {
     return services;
   }
@@ -328,11 +329,6 @@ Result<void> Controller::apply(const Compiled& compiled) {
   x_numbers.release_unused();
   x_compiler.settle();
   return {};
-}
-
-Result<void> Controller::apply_services(const std::set<IpAddress>& guarded) {
-  return x_redirector.set_services(service_states(
-      *x_cluster, [&guarded](const IpAddress& address) { return guarded.contains(address); }));
 }
 
 // Entries of the kernel that the cache does not know: a process that was killed had learned them

@@ -37,7 +37,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -91,7 +90,6 @@ private:
   [[nodiscard]] std::vector<policy::Program::Prefix> node_prefixes() const;
   void publish(const Compiled& compiled);
   Result<void> apply(const Compiled& compiled);
-  Result<void> apply_services(const std::set<IpAddress>& guarded);
   [[nodiscard]] std::string put_in_force();
   void publish_denial();
   void show(const Compiled& compiled);

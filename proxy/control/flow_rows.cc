@@ -2,6 +2,8 @@
 
 #include "policy-compiler/model/protocol.h"
 #include "proxy/base/boot_clock.h"
+#include "proxy/control/view.h"
+#include "redirect-bpf/user/map_sync.h"
 #include "redirect-bpf/user/names.h"
 
 #include <arpa/inet.h>
@@ -20,12 +22,6 @@ constexpr unsigned kExplanationsPerSecond = 50;
 constexpr unsigned kCostOfExplainer = 25; // it looks at all pods and selectors
 constexpr std::size_t kRemembered = 1024;
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
-
-IpAddress address_of(const weir_addr& address) {
-  IpAddress::Bytes bytes;
-  std::copy(std::begin(address.bytes), std::end(address.bytes), bytes.begin());
-  return IpAddress(bytes);
-}
 
 bool has_ports(std::uint8_t protocol) {
   return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
@@ -52,19 +48,11 @@ admin::FlowVerdict verdict_of(const weir_event& event) {
                                         : admin::FlowVerdict::kForwarded;
 }
 
-std::string name_text(const DnsName& name) {
-  std::string text = name.to_text();
-  if (text.size() > 1) {
-    text.pop_back(); // people write names without the root's dot
-  }
-  return text;
-}
-
 // `pod`: null where the address is not known to be its pod's.
 admin::FlowRow::End end_of(const weir_addr& address, std::uint16_t port_be, bool with_port,
                            const endpoint::Endpoint* pod) {
   admin::FlowRow::End end;
-  end.ip = address_of(address);
+  end.ip = redirect::from_abi(address);
   end.port = with_port ? ntohs(port_be) : std::uint16_t{0};
   if (pod != nullptr) {
     end.pod_namespace = pod->endpoint_namespace;
@@ -106,9 +94,9 @@ admin::FlowRow FlowRows::row_of(const weir_event& event, const Controller::InFor
   const endpoint::Registry* registry = in_force.registry.get();
   const endpoint::Endpoint* own = registry == nullptr ? nullptr : pod_of(event, in_force.registry);
   const endpoint::Endpoint* peer =
-      registry == nullptr
-          ? nullptr
-          : registry->by_address(address_of(egress ? event.tuple.destination : event.tuple.source));
+      registry == nullptr ? nullptr
+                          : registry->by_address(redirect::from_abi(egress ? event.tuple.destination
+                                                                           : event.tuple.source));
   row.source =
       end_of(event.tuple.source, event.tuple.source_port_be, with_ports, egress ? own : peer);
   row.destination = end_of(event.tuple.destination, event.tuple.destination_port_be, with_ports,
@@ -129,7 +117,7 @@ admin::FlowRow FlowRows::row_of(const weir_event& event, const Controller::InFor
   }
   if (egress) {
     if (const auto expired = x_cache.expired(own->id, other.ip)) {
-      row.reason = "FQDN_EXPIRED name=" + name_text(expired->name) +
+      row.reason = "FQDN_EXPIRED name=" + shown_name(expired->name) +
                    " age=" + std::to_string(expired->age.count()) + "s";
       return row;
     }
@@ -148,19 +136,14 @@ admin::FlowRow FlowRows::row_of(const weir_event& event, const Controller::InFor
 const endpoint::Endpoint*
 FlowRows::pod_of(const weir_event& event,
                  const std::shared_ptr<const endpoint::Registry>& registry) {
-  const endpoint::Endpoint* by_address = registry->by_address(
-      address_of(event.direction == WEIR_EGRESS ? event.tuple.source : event.tuple.destination));
+  const endpoint::Endpoint* by_address = registry->by_address(redirect::from_abi(
+      event.direction == WEIR_EGRESS ? event.tuple.source : event.tuple.destination));
   if (by_address != nullptr && by_address->id == event.endpoint) {
     return by_address;
   }
   if (x_numbered != registry) {
     x_numbered = registry;
-    x_pods.clear();
-    registry->endpoints().for_each([&](const std::string&, const endpoint::EndpointPtr& pod) {
-      if (pod->id != 0) {
-        x_pods.emplace(pod->id, pod.get());
-      }
-    });
+    x_pods = registry->by_id();
   }
   const auto found = x_pods.find(event.endpoint);
   return found == x_pods.end() ? nullptr : found->second;

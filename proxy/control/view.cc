@@ -58,4 +58,12 @@ std::vector<admin::EndpointRow> endpoint_rows(const policy::Program& program,
   return rows;
 }
 
+std::string shown_name(const DnsName& name) {
+  std::string text = name.to_text();
+  if (text.size() > 1) {
+    text.pop_back();
+  }
+  return text;
+}
+
 } // namespace weir::control

@@ -31,10 +31,6 @@ beast::error_code run(asio::io_context& context, beast::tcp_stream& stream, Star
   return result;
 }
 
-} // namespace
-
-namespace {
-
 // A connection on which the request has been sent; its parts may not move.
 struct Asking {
   asio::io_context context;

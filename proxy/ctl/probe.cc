@@ -1,5 +1,6 @@
 #include "proxy/ctl/probe.h"
 
+#include "proxy/base/dns_name.h"
 #include "proxy/base/unique_fd.h"
 #include "proxy/ctl/command.h"
 #include "proxy/tls/alert.h"
@@ -25,7 +26,7 @@ using Verdict = ProbeAnswer::Verdict;
 
 constexpr std::size_t kMaxAnswer = 64u << 10;
 
-std::string seconds(std::chrono::milliseconds time) { return std::to_string(time.count()) + " ms"; }
+std::string text_of(std::chrono::milliseconds time) { return std::to_string(time.count()) + " ms"; }
 
 class Socket {
 public:
@@ -107,7 +108,7 @@ private:
 // was reached.
 ProbeAnswer unconnected(int failed, std::chrono::milliseconds patience) {
   if (failed == ETIMEDOUT) {
-    return {Verdict::kDenied, "no answer in " + seconds(patience)};
+    return {Verdict::kDenied, "no answer in " + text_of(patience)};
   }
   if (failed == ECONNREFUSED) {
     return {Verdict::kAllowed, "refused by the other end, where nobody listens"};
@@ -118,7 +119,7 @@ ProbeAnswer unconnected(int failed, std::chrono::milliseconds patience) {
 // Where the proxy judges it takes the connection, so that no answer is no verdict.
 ProbeAnswer unjudged(int failed, std::chrono::milliseconds patience) {
   return {Verdict::kUnclear,
-          failed == ETIMEDOUT ? "no answer in " + seconds(patience) : std::strerror(failed)};
+          failed == ETIMEDOUT ? "no answer in " + text_of(patience) : std::strerror(failed)};
 }
 
 ProbeAnswer send_http(const Probe& probe, std::chrono::milliseconds patience) {
@@ -199,24 +200,23 @@ ProbeAnswer send_tls(const Probe& probe, std::chrono::milliseconds patience) {
 }
 
 // RFC 1035, section 4.1: one question, A IN.
-std::string dns_query(const std::string& name, std::uint16_t id) {
+std::string dns_query(const DnsName& name, std::uint16_t id) {
   std::string out = {
       static_cast<char>(id >> 8), static_cast<char>(id & 0xff), 1, 0, 0, 1, 0, 0, 0, 0, 0, 0};
-  for (std::size_t at = 0; at < name.size();) {
-    const auto end = std::min(name.find('.', at), name.size());
-    out += static_cast<char>(end - at);
-    out += name.substr(at, end - at);
-    at = end + 1;
-  }
+  out += name.wire();
   out.append({0, 0, 1, 0, 1});
   return out;
 }
 
 ProbeAnswer send_dns(const Probe& probe, std::chrono::milliseconds patience) {
   constexpr int kServerFailure = 2, kRefused = 5;
+  const auto name = DnsName::from_text(probe.name);
+  if (!name) {
+    return {Verdict::kUnclear, "no DNS name"};
+  }
   Socket socket(SOCK_DGRAM, patience);
   const auto id = static_cast<std::uint16_t>(std::random_device{}());
-  const std::string query = dns_query(probe.name, id);
+  const std::string query = dns_query(*name, id);
   if (const int failed = socket.connect(probe.target); failed || socket.send(query)) {
     return unjudged(failed == 0 ? EIO : failed, patience);
   }

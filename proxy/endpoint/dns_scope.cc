@@ -9,17 +9,15 @@ namespace {
 constexpr std::string_view kDnsNamespace = "kube-system";
 constexpr std::pair<std::string_view, std::string_view> kDnsLabel = {"k8s-app", "kube-dns"};
 
-bool has_dns_label(const PlainLabels& labels) {
-  const auto at = labels.find(std::string(kDnsLabel.first));
+// `source`: "k8s:" where the labels are an identity's.
+bool has_dns_label(const PlainLabels& labels, const char* source = "") {
+  const auto at = labels.find(source + std::string(kDnsLabel.first));
   return at != labels.end() && at->second == kDnsLabel.second;
 }
 
 bool is_dns_pod(const Endpoint* pod) {
-  if (pod == nullptr || pod->endpoint_namespace != kDnsNamespace) {
-    return false;
-  }
-  const auto at = pod->labels->find("k8s:" + std::string(kDnsLabel.first));
-  return at != pod->labels->end() && at->second == kDnsLabel.second;
+  return pod != nullptr && pod->endpoint_namespace == kDnsNamespace &&
+         has_dns_label(*pod->labels, "k8s:");
 }
 
 bool in_ranges(const std::vector<IpPrefix>& ranges, const IpAddress& address) {

@@ -62,6 +62,16 @@ const Endpoint* Registry::by_name(std::string_view full_name) const {
   return found == nullptr ? nullptr : found->get();
 }
 
+std::unordered_map<policy::EndpointId, const Endpoint*> Registry::by_id() const {
+  std::unordered_map<policy::EndpointId, const Endpoint*> numbered;
+  x_endpoints.for_each([&](const std::string& /*name*/, const EndpointPtr& pod) {
+    if (pod->id != 0) {
+      numbered.emplace(pod->id, pod.get());
+    }
+  });
+  return numbered;
+}
+
 policy::IdentityId Registry::identity_of(const IpAddress& address) const {
   if (const Endpoint* endpoint = by_address(address)) {
     return endpoint->identity;

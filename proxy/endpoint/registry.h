@@ -68,6 +68,8 @@ public:
   // Null when there is none. The pointer lives as long as the Registry.
   [[nodiscard]] const Endpoint* by_address(const IpAddress& address) const;
   [[nodiscard]] const Endpoint* by_name(std::string_view full_name) const;
+  // Those that policy is computed for here, by their numbers; made anew by each call.
+  [[nodiscard]] std::unordered_map<policy::EndpointId, const Endpoint*> by_id() const;
   // A pod's own, else the longest prefix's, else world of the address's family.
   [[nodiscard]] policy::IdentityId identity_of(const IpAddress& address) const;
 

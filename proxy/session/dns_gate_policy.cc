@@ -113,8 +113,8 @@ bool GateDnsPolicy::is_cluster_address(const IpAddress& address) {
   x_gate->refresh();
   const endpoint::Registry& registry = *x_gate->snapshot().registry;
   const auto& scope = x_gate->snapshot().dns;
-  if (registry.by_address(address) != nullptr ||
-      (scope != nullptr && scope->is_cluster_address(address, registry))) {
+  if (scope != nullptr ? scope->is_cluster_address(address, registry)
+                       : registry.by_address(address) != nullptr) {
     return true;
   }
   const policy::IdentityId identity = registry.identity_of(address);

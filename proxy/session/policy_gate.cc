@@ -134,7 +134,9 @@ void PolicyGate::apply_terms() {
     terms.unread = x_terms && x_terms->unread;
   } else if (x_wire->tls &&
              policy::passes_unread(deciding->decision, x_wire->server_name,
-                                   x_wire->server_name ? name_groups(*x_wire->server_name) : 0)) {
+                                   x_wire->server_name
+                                       ? name_groups(policy::server_name, *x_wire->server_name)
+                                       : 0)) {
     deciding->decision = policy::unread_tls(deciding->decision);
     terms.unread = true;
     x_protocol = L7Protocol::kTls;
@@ -334,11 +336,11 @@ L7Decision PolicyGate::judge(Judge&& judge_side) const {
   return joined;
 }
 
-std::uint64_t PolicyGate::name_groups(std::string_view text) const {
+std::uint64_t PolicyGate::name_groups(ReadName* read, std::string_view text) const {
   if (!x_binds_names || !x_learned_by || x_egress_policy == nullptr) {
     return 0;
   }
-  const auto name = policy::server_name(text);
+  const auto name = read(text);
   if (!name) {
     return 0;
   }
@@ -362,7 +364,7 @@ L7Decision PolicyGate::judge_http(const policy::HttpRequest& request) const {
   if (x_asks_for_tls && !x_wire) {
     return {false, &policy::default_deny(), "protocol"};
   }
-  const std::uint64_t groups = name_groups(request.host.substr(0, request.host.find(':')));
+  const std::uint64_t groups = name_groups(policy::host_name, request.host);
   return counted(judge(
       [&](const policy::FlowDecision& flow) { return policy::judge_http(flow, request, groups); }));
 }
@@ -370,8 +372,8 @@ L7Decision PolicyGate::judge_http(const policy::HttpRequest& request) const {
 std::string PolicyGate::nearest_http(const policy::HttpRequest& request) const {
   for (const Side& side : x_sides) {
     if (is_http(side.decision)) {
-      const L7Decision decision = policy::judge_http(
-          side.decision, request, name_groups(request.host.substr(0, request.host.find(':'))));
+      const L7Decision decision =
+          policy::judge_http(side.decision, request, name_groups(policy::host_name, request.host));
       if (!decision.allowed || decision.audit) {
         return policy::near_request(side.decision, request);
       }
@@ -385,7 +387,7 @@ L7Decision PolicyGate::judge_dns(const DnsName& name) const {
 }
 
 L7Decision PolicyGate::judge_sni(std::optional<std::string_view> name) const {
-  const std::uint64_t groups = name ? name_groups(*name) : 0;
+  const std::uint64_t groups = name ? name_groups(policy::server_name, *name) : 0;
   return counted(judge(
       [&](const policy::FlowDecision& flow) { return policy::judge_sni(flow, name, groups); }));
 }

@@ -98,8 +98,10 @@ private:
   void decide_fixed();
   void add_side(policy::EndpointId endpoint, const policy::Flow& flow);
   void deny_unknown();
-  // FQDN groups of a server's name, where its address was learned for that name.
-  [[nodiscard]] std::uint64_t name_groups(std::string_view text) const;
+  // FQDN groups of a server's name, where its address was learned for that name. `read` is called
+  // only where some rule binds names.
+  using ReadName = std::optional<DnsName>(std::string_view text);
+  [[nodiscard]] std::uint64_t name_groups(ReadName* read, std::string_view text) const;
   [[nodiscard]] policy::L7Decision counted(policy::L7Decision decision) const;
 
   struct Wire { // what the client speaks
