@@ -37,9 +37,8 @@ TEST_CASE("weirctl bpf dump decodes every map, also while no proxy runs") {
   Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
   lab.serve_http(web);
-  std::string egress = kFqdnEgress;
-  egress += "    - toEndpoints:\n        - matchLabels:\n            app: web\n"
-            "    - toCIDR: [198.51.100.0/24]\n      toPorts:\n"
+  std::string egress = kFqdnAndWebEgress;
+  egress += "    - toCIDR: [198.51.100.0/24]\n      toPorts:\n"
             "        - ports: [{port: \"8000\", endPort: 8191, protocol: TCP}]\n";
   lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", egress}});
   lab.start_weir();

@@ -1,6 +1,6 @@
 // kill -9 of weir-proxy: what was forbidden stays forbidden, without a gap; what was learned stays.
+#include "test/integration/forbidden.h"
 #include "test/integration/policies.h"
-#include "test/integration/sentinel.h"
 #include "test/support/lab.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -15,21 +15,6 @@ namespace {
 
 constexpr auto kShort = std::chrono::milliseconds(30);
 
-// One connection and, if that comes about, one request. Through is what the server answered.
-bool gets_through(const Pod& pod, const std::string& address, const HttpRequest& request) {
-  auto connection = HttpConnection::open(pod.netns(), address, 80, kShort);
-  if (!connection) {
-    return false;
-  }
-  const auto reply = connection->request(request);
-  return reply && reply->status == 200;
-}
-
-bool attempted(const Sentinel& sentinel, unsigned more) {
-  const unsigned before = sentinel.attempts();
-  return eventually([&] { return sentinel.attempts() >= before + more; });
-}
-
 TEST_CASE("S1: while weir is killed and restarted nothing forbidden gets through") {
   require_root();
   Lab lab;
@@ -37,9 +22,7 @@ TEST_CASE("S1: while weir is killed and restarted nothing forbidden gets through
   Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
   HttpServer& server = lab.serve_http(web);
-  std::string egress = kFqdnEgress; // the client also needs to reach the web pod
-  egress += "    - toEndpoints:\n        - matchLabels:\n            app: web\n";
-  lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", egress}});
+  lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
   lab.start_weir();
 
   for (const Family family : {Family::kV4, Family::kV6}) {
@@ -51,33 +34,13 @@ TEST_CASE("S1: while weir is killed and restarted nothing forbidden gets through
               .status == 200);
   }
   {
-    std::vector<std::unique_ptr<Sentinel>> sentinels;
-    for (const Family family : {Family::kV4, Family::kV6}) {
-      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
-        return gets_through(stranger, web.address(family), {.target = "/discount?stranger"});
-      }));
-      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
-        return gets_through(client, web.address(family),
-                            {.method = "POST", .target = "/discount?denied"});
-      }));
-      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
-        return gets_through(client, other_address(family), {.target = "/forbidden"});
-      }));
-    }
-    const auto all_attempted = [&](unsigned more) {
-      for (const auto& sentinel : sentinels) {
-        if (!attempted(*sentinel, more)) {
-          return false;
-        }
-      }
-      return true;
-    };
+    const Sentinels sentinels = attempt_forbidden(client, stranger, web, kShort);
     for (int round = 0; round < 3; ++round) {
-      REQUIRE(all_attempted(5));
+      REQUIRE(all_attempted(sentinels, 5));
       lab.kill_weir();
-      REQUIRE(all_attempted(20));
+      REQUIRE(all_attempted(sentinels, 20));
       lab.start_weir();
-      REQUIRE(all_attempted(5));
+      REQUIRE(all_attempted(sentinels, 5));
     }
     unsigned attempts = 0;
     for (const auto& sentinel : sentinels) {
@@ -131,9 +94,7 @@ TEST_CASE(
   Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
   HttpServer& server = lab.serve_http(web);
-  std::string egress = kFqdnEgress;
-  egress += "    - toEndpoints:\n        - matchLabels:\n            app: web\n";
-  lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", egress}});
+  lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
   lab.start_weir();
   CHECK(client.dig({std::string("@") + kDnsV4, "+short", kAllowedName}).exit_code == 0);
   // What a version with another schema leaves: pins in a folder of its own. Its programs, on its
@@ -154,37 +115,21 @@ TEST_CASE(
   const auto links = links_of();
   CHECK_FALSE(links.empty());
   {
-    std::vector<std::unique_ptr<Sentinel>> sentinels;
-    for (const Family family : {Family::kV4, Family::kV6}) {
-      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
-        return gets_through(stranger, web.address(family), {.target = "/discount?stranger"});
-      }));
-      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
-        return gets_through(client, web.address(family),
-                            {.method = "POST", .target = "/discount?denied"});
-      }));
-      sentinels.push_back(std::make_unique<Sentinel>([&, family] {
-        return gets_through(client, other_address(family), {.target = "/forbidden"});
-      }));
-    }
-    const auto all_attempted = [&](unsigned more) {
-      return std::all_of(sentinels.begin(), sentinels.end(),
-                         [&](const auto& sentinel) { return attempted(*sentinel, more); });
-    };
+    const Sentinels sentinels = attempt_forbidden(client, stranger, web, kShort);
     for (const bool orderly : {true, false, true, false}) {
       INFO("orderly end: " << orderly);
-      REQUIRE(all_attempted(5));
+      REQUIRE(all_attempted(sentinels, 5));
       if (orderly) {
         lab.stop_weir();
       } else {
         lab.kill_weir();
       }
       std::filesystem::rename(own, pins / "v999");
-      REQUIRE(all_attempted(10));
+      REQUIRE(all_attempted(sentinels, 10));
       lab.start_weir();
       CHECK_FALSE(std::filesystem::exists(pins / "v999")); // nothing of the other is left
       CHECK(links_of() == links);
-      REQUIRE(all_attempted(5));
+      REQUIRE(all_attempted(sentinels, 5));
       for (const Family family : {Family::kV4, Family::kV6}) {
         CHECK(
             client

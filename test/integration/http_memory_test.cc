@@ -64,12 +64,7 @@ spec:
                    std::to_string(port) + "\", upstream: \"" + at(server.address().port) + "\"}\n");
     process = Process::start({.argv = {weir_proxy_path(), "--config", folder.path() / "weir.yaml"},
                               .output = folder.path() / "weir.log"});
-    const bool ready = eventually([&] {
-      auto connection = HttpConnection::open("127.0.0.1", admin_port);
-      const auto reply = connection ? connection->request({.target = "/ready", .host = "127.0.0.1"})
-                                    : std::nullopt;
-      return reply && reply->status == 200;
-    });
+    const bool ready = eventually([&] { return is_ready(admin_port); });
     INFO(read_file(folder.path() / "weir.log"));
     REQUIRE(ready);
   }

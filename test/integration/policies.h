@@ -55,6 +55,10 @@ spec:
         - matchName: api.example.test
 )";
 
+// And reach the web pods.
+inline const std::string kFqdnAndWebEgress =
+    kFqdnEgress + "    - toEndpoints:\n        - matchLabels:\n            app: web\n";
+
 // Pods with app=web take GET of these paths (regular expressions) from everybody in the namespace.
 inline std::string http_paths(const std::string& name, const std::string& paths) {
   return "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: " + name +

@@ -31,10 +31,7 @@ struct Cluster {
 
   Cluster() {
     lab.set_services(kServices);
-    lab.policies().publish(
-        {{"web.yaml", kHttpIngress},
-         {"egress.yaml",
-          kFqdnEgress + "    - toEndpoints:\n        - matchLabels:\n            app: web\n"}});
+    lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
     lab.start_weir();
   }
 };

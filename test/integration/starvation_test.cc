@@ -1,7 +1,7 @@
 // weir with too little CPU or memory: it serves less, and opens nothing.
 #include "test/integration/endless_server.h"
+#include "test/integration/forbidden.h"
 #include "test/integration/policies.h"
-#include "test/integration/sentinel.h"
 #include "test/support/lab.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -100,25 +100,7 @@ private:
   bool x_v2 = false;
 };
 
-// What must never get through, from both families, by each kind of rule.
-std::vector<std::unique_ptr<Sentinel>> forbidden(const Pod& client, const Pod& stranger,
-                                                 const Pod& web) {
-  std::vector<std::unique_ptr<Sentinel>> all;
-  const auto attempt = [&all](const Pod& pod, const std::string& address, HttpRequest request) {
-    all.push_back(std::make_unique<Sentinel>([&pod, address, request = std::move(request)] {
-      auto connection =
-          HttpConnection::open(pod.netns(), address, 80, std::chrono::milliseconds(100));
-      const auto reply = connection ? connection->request(request) : std::optional<HttpReply>{};
-      return reply && reply->status == 200;
-    }));
-  };
-  for (const Family family : {Family::kV4, Family::kV6}) {
-    attempt(stranger, web.address(family), {.target = "/discount?stranger"});
-    attempt(client, web.address(family), {.method = "POST", .target = "/discount?denied"});
-    attempt(client, other_address(family), {.target = "/forbidden"});
-  }
-  return all;
-}
+constexpr auto kPatience = std::chrono::milliseconds(100); // of a starved weir
 
 TEST_CASE("S7: with a tenth of a CPU weir serves less and lets nothing forbidden through") {
   require_root();
@@ -127,9 +109,7 @@ TEST_CASE("S7: with a tenth of a CPU weir serves less and lets nothing forbidden
   Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
   HttpServer& server = lab.serve_http(web);
-  std::string egress = kFqdnEgress;
-  egress += "    - toEndpoints:\n        - matchLabels:\n            app: web\n";
-  lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", egress}});
+  lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
   Group group("cpu");
   if (group.v2()) {
     group.set("cpu.max", "10000 100000");
@@ -140,7 +120,7 @@ TEST_CASE("S7: with a tenth of a CPU weir serves less and lets nothing forbidden
   lab.start_weir();
   group.put(lab.weir().pid());
   {
-    const auto sentinels = forbidden(client, stranger, web);
+    const auto sentinels = attempt_forbidden(client, stranger, web, kPatience);
     // More than a tenth of a CPU can serve, of requests and of questions.
     std::atomic<bool> running{true};
     std::atomic<unsigned> answered{0}, wrong{0}, questions{0};
@@ -230,10 +210,7 @@ TEST_CASE("S7: near its memory limit weir refuses connections, lives on, and ope
   Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
   Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
-  lab.policies().publish(
-      {{"web.yaml", kHttpIngress},
-       {"egress.yaml",
-        kFqdnEgress + "    - toEndpoints:\n        - matchLabels:\n            app: web\n"}});
+  lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
   // Weir learns of a limit when it starts, and kernel memory counts too: so this is set from
   // within.
   const Group group("memory");
@@ -243,7 +220,7 @@ TEST_CASE("S7: near its memory limit weir refuses connections, lives on, and ope
   lab.start_weir();
   const EndlessServer server(web.netns(), 80);
   {
-    const auto sentinels = forbidden(client, stranger, web);
+    const auto sentinels = attempt_forbidden(client, stranger, web, kPatience);
     std::vector<UniqueFd> readers;
     // Far more than fit.
     for (int i = 0; i < 3000 && refused_connections(lab) < 50; ++i) {

@@ -29,10 +29,7 @@ struct Loopback {
     write_file(folder.path() / "weir.yaml", config());
     weir = Process::start({.argv = {weir_proxy_path(), "--config", folder.path() / "weir.yaml"},
                            .output = folder.path() / "weir.log"});
-    const bool ready = eventually([&] {
-      const auto reply = get(admin_port, "/ready");
-      return reply && reply->status == 200;
-    });
+    const bool ready = eventually([&] { return is_ready(admin_port); });
     INFO(read_file(folder.path() / "weir.log"));
     REQUIRE(ready);
   }

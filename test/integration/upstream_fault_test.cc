@@ -78,12 +78,7 @@ spec:
             listener("nobody", to_nobody, free_port()) + listener("full", to_full, full.number()));
     process = Process::start(
         {.argv = {weir_proxy_path(), "--config", path("weir.yaml")}, .output = path("weir.log")});
-    const bool ready = eventually([&] {
-      auto connection = HttpConnection::open("127.0.0.1", admin_port);
-      const auto reply = connection ? connection->request({.target = "/ready", .host = "127.0.0.1"})
-                                    : std::nullopt;
-      return reply && reply->status == 200;
-    });
+    const bool ready = eventually([&] { return is_ready(admin_port); });
     INFO(read_file(folder.path() / "weir.log"));
     REQUIRE(ready);
   }

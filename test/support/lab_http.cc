@@ -161,4 +161,11 @@ bool HttpConnection::ended() const {
   return (fd.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+bool is_ready(std::uint16_t admin_port) {
+  auto connection = HttpConnection::open("127.0.0.1", admin_port);
+  const auto reply =
+      connection ? connection->request({.target = "/ready", .host = "127.0.0.1"}) : std::nullopt;
+  return reply && reply->status == 200;
+}
+
 } // namespace weir::test

@@ -58,4 +58,7 @@ private:
   std::string x_buffer; // received, not yet part of a reply
 };
 
+// Does the admin server on this port of 127.0.0.1 say that its weir is ready?
+[[nodiscard]] bool is_ready(std::uint16_t admin_port);
+
 } // namespace weir::test
