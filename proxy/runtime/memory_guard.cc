@@ -1,6 +1,7 @@
 #include "proxy/runtime/memory_guard.h"
 
 #include <malloc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -52,7 +53,7 @@ std::optional<std::string> group_of(const std::string& proc, bool v2) {
   return std::nullopt;
 }
 
-std::optional<std::size_t> read_limit(const std::string& path) {
+std::optional<std::size_t> read_bytes(const std::string& path) {
   std::ifstream file(path);
   std::string text;
   std::size_t value = 0;
@@ -63,10 +64,37 @@ std::optional<std::size_t> read_limit(const std::string& path) {
   return value;
 }
 
+// Page cache that the kernel can take back; memory.stat counts files in memory (shmem) with it.
+std::size_t reclaimable(const MemoryGroup& group) {
+  std::ifstream file(group.folder + "/memory.stat");
+  std::size_t cache = 0, shared = 0, value = 0;
+  for (std::string name; file >> name >> value;) {
+    if (name == (group.v2 ? "file" : "total_cache")) {
+      cache = value;
+    } else if (name == (group.v2 ? "shmem" : "total_shmem")) {
+      shared = value;
+    }
+  }
+  return cache > shared ? cache - shared : 0;
+}
+
+// The process's resident pages that no file is behind (proc_pid_statm(5)).
+std::size_t anonymous(const std::string& proc) {
+  std::size_t all = 0, resident = 0, of_files = 0;
+  std::ifstream(proc + "/statm") >> all >> resident >> of_files;
+  return (resident - std::min(resident, of_files)) *
+         static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::size_t usage(const MemoryGroup& group) {
+  return read_bytes(group.folder + (group.v2 ? "/memory.current" : "/memory.usage_in_bytes"))
+      .value_or(0);
+}
+
 } // namespace
 
-std::optional<std::size_t> memory_limit(const std::string& proc) {
-  std::optional<std::size_t> smallest;
+std::optional<MemoryGroup> memory_group(const std::string& proc) {
+  std::optional<MemoryGroup> smallest;
   for (const bool v2 : {true, false}) {
     const auto mount = mount_of(proc, v2);
     auto group = group_of(proc, v2);
@@ -78,10 +106,10 @@ std::optional<std::size_t> memory_limit(const std::string& proc) {
       group->erase(0, mount->root.size());
     }
     for (std::string at = *group;; at.erase(at.rfind('/'))) {
-      const auto limit =
-          read_limit(mount->folder + at + (v2 ? "/memory.max" : "/memory.limit_in_bytes"));
-      if (limit && (!smallest || *limit < *smallest)) {
-        smallest = limit;
+      const std::string folder = mount->folder + at;
+      const auto limit = read_bytes(folder + (v2 ? "/memory.max" : "/memory.limit_in_bytes"));
+      if (limit && (!smallest || *limit < smallest->limit)) {
+        smallest = MemoryGroup{*limit, folder, v2};
       }
       if (at.rfind('/') == std::string::npos) {
         break;
@@ -91,15 +119,22 @@ std::optional<std::size_t> memory_limit(const std::string& proc) {
   return smallest;
 }
 
+std::size_t charged_beside(const MemoryGroup& group, const std::string& proc) {
+  const std::size_t charged = usage(group);
+  return charged - std::min(charged, reclaimable(group) + anonymous(proc));
+}
+
 bool MemoryGuard::is_short() {
-  if (!x_limit) {
+  if (!x_group) {
     return false;
   }
   const auto now = std::chrono::steady_clock::now();
   if (now - x_asked >= kInterval) {
     x_asked = now;
     const struct mallinfo2 heap = ::mallinfo2();
-    x_short = heap.uordblks + heap.hblkhd > *x_limit / 4 * 3;
+    const std::size_t in_use = heap.uordblks + heap.hblkhd, most = x_group->limit / 4 * 3;
+    // All that is charged is an upper bound, and cheaper to read than its parts.
+    x_short = usage(*x_group) + in_use > most && charged_beside(*x_group) + in_use > most;
   }
   return x_short;
 }

@@ -78,28 +78,29 @@ void TcpService::start() { x_context.worker.gate().spawn(x_http.watchdog.run());
 
 void TcpService::serve(asio::ip::tcp::socket socket, TcpFlow flow, std::unique_ptr<PolicyGate> gate,
                        Spoken spoken) {
-  auto admission = Admission::of(*this, flow.client.value.ip);
-  if (!admission) {
+  const IpAddress& client = flow.client.value.ip;
+  if (const std::string_view limit = reached_limit(client); !limit.empty()) {
     x_context.worker.metrics().connections_over_limit.add();
-    refuse(std::move(socket), flow, *gate,
-           x_memory.is_short() ? "memory-limit" : "too-many-connections");
+    refuse(std::move(socket), flow, *gate, limit);
     return;
   }
   x_context.worker.gate().spawn(
-      run(*this, std::move(socket), flow, std::move(gate), spoken, std::move(*admission)));
+      run(*this, std::move(socket), flow, std::move(gate), spoken, Admission(*this, client)));
 }
 
-std::optional<TcpService::Admission> TcpService::Admission::of(TcpService& service,
-                                                               const IpAddress& client) {
-  if (service.x_memory.is_short()) {
-    return std::nullopt;
+std::string_view TcpService::reached_limit(const IpAddress& client) {
+  if (x_memory.is_short()) {
+    return "memory-limit";
   }
-  std::uint32_t& count = service.x_connections[client];
-  if (count >= service.x_context.http.max_connections_per_pod) {
-    return std::nullopt;
-  }
-  ++count;
-  return Admission(service, client);
+  const auto at = x_connections.find(client);
+  const bool full =
+      at != x_connections.end() && at->second >= x_context.http.max_connections_per_pod;
+  return full ? "too-many-connections" : "";
+}
+
+TcpService::Admission::Admission(TcpService& service, const IpAddress& client)
+    : x_service(&service), x_client(client) {
+  ++service.x_connections[client];
 }
 
 TcpService::Admission::~Admission() {

@@ -43,16 +43,13 @@ public:
   // One client's connections, counted for as long as they last.
   class Admission {
   public:
-    // Nothing when the client has too many already, or memory is short.
-    static std::optional<Admission> of(TcpService& service, const IpAddress& client);
+    Admission(TcpService& service, const IpAddress& client);
     Admission(Admission&& other) noexcept
         : x_service(std::exchange(other.x_service, nullptr)), x_client(other.x_client) {}
     Admission& operator=(Admission&&) = delete;
     ~Admission();
 
   private:
-    Admission(TcpService& service, const IpAddress& client)
-        : x_service(&service), x_client(client) {}
     TcpService* x_service;
     IpAddress x_client;
   };
@@ -77,6 +74,8 @@ private:
   static boost::asio::awaitable<void> run_relay(TcpService& service,
                                                 boost::asio::ip::tcp::socket socket, TcpFlow flow,
                                                 std::unique_ptr<PolicyGate> gate);
+  // The name of the limit that keeps one more connection of the client out; "": none.
+  std::string_view reached_limit(const IpAddress& client);
   void refuse(boost::asio::ip::tcp::socket socket, const TcpFlow& flow, const PolicyGate& gate,
               std::string_view reason);
   std::unique_ptr<net::Connector> connector_for(const TcpFlow& flow) const;
@@ -85,7 +84,7 @@ private:
   TcpHandlers x_handlers;
   HttpService x_http;
   std::unordered_map<IpAddress, std::uint32_t> x_connections; // of each client
-  runtime::MemoryGuard x_memory{runtime::memory_limit()};
+  runtime::MemoryGuard x_memory{runtime::memory_group()};
   SnapshotWatch x_snapshot_watch;
 };
 

@@ -214,7 +214,7 @@ TEST_CASE("S7: near its memory limit weir refuses connections, lives on, and ope
   // Weir learns of a limit when it starts, and kernel memory counts too: so this is set from
   // within.
   const Group group("memory");
-  group.set(group.v2() ? "memory.max" : "memory.limit_in_bytes", "100663296");
+  group.set(group.v2() ? "memory.max" : "memory.limit_in_bytes", "134217728");
   lab.start_in({"sh", "-c",
                 "echo $$ > " + (group.folder() / "cgroup.procs").string() + "; exec \"$@\"", "sh"});
   lab.start_weir();
