@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <optional>
 
 namespace weir::policy {
 namespace {
@@ -74,6 +76,45 @@ std::string escaped_dots(const std::string& text) {
   return out;
 }
 
+bool is_quantifier(char c) { return c == '*' || c == '?' || c == '{'; }
+
+// What of the expression no canonical path has (proxy/http/normalize.h), and what stands there
+// instead. Classes of characters are not looked into, nor what follows the start of a query.
+struct Uncanonical {
+  std::string_view written;
+  std::string instead;
+};
+std::optional<Uncanonical> find_uncanonical(std::string_view path) {
+  path = path.substr(0, path.find("\\?"));
+  const auto ends_at = [&](std::size_t i) {
+    return i == path.size() || path[i] == '/' || path[i] == '$';
+  };
+  for (auto at = find_bare(path, '/'); at != std::string_view::npos;
+       at = find_bare(path, '/', at + 1)) {
+    const std::string_view rest = path.substr(at);
+    if (rest.starts_with("//") && (rest.size() == 2 || !is_quantifier(rest[2]))) {
+      return Uncanonical{rest.substr(0, 2), "/"};
+    }
+    for (const std::string_view dots : {"/\\.", "/\\.\\."}) {
+      if (rest.starts_with(dots) && ends_at(at + dots.size())) {
+        return Uncanonical{dots, ""};
+      }
+    }
+  }
+  for (auto at = find_bare(path, '%'); at != std::string_view::npos;
+       at = find_bare(path, '%', at + 1)) {
+    unsigned char byte = 0;
+    const std::string_view digits = path.substr(at + 1, 2);
+    if (digits.size() == 2 &&
+        std::from_chars(digits.data(), digits.data() + 2, byte, 16).ptr == digits.data() + 2 &&
+        (std::isalnum(byte) != 0 || byte == '-' || byte == '.' || byte == '_' || byte == '~')) {
+      return Uncanonical{path.substr(at, 3),
+                         std::string(byte == '.' ? "\\" : "") + static_cast<char>(byte)};
+    }
+  }
+  return std::nullopt;
+}
+
 class Requests {
 public:
   Requests(const LintSpec& one, Diagnostics& out) : x_one(one), x_out(out) {}
@@ -105,6 +146,13 @@ private:
       tell(Severity::kWarning, where,
            "`?` in path `" + http.path + "` makes the character before it optional",
            "write `\\?` for the start of a query", "path-query");
+    } else if (const auto found = find_uncanonical(http.path)) {
+      tell(Severity::kWarning, where,
+           "`" + std::string(found->written) + "` in path `" + http.path +
+               "` stands in no path that is judged: paths are compared in their canonical form",
+           found->instead.empty() ? "write the path that it leads to"
+                                  : "write `" + found->instead + "`",
+           "path-canonical");
     } else if (!http.path.empty() && is_plain(http.path) &&
                http.path.find('?') == std::string::npos) {
       tell(Severity::kNote, where,

@@ -286,7 +286,12 @@ def bench(options, folder):
             api.must("PATCH", f"/apis/cilium.io/v2/namespaces/team-{number % 20}/"
                      f"ciliumnetworkpolicies/policy-{number}", changed)
 
+        def relabel_namespace(number):
+            api.must("PATCH", f"/api/v1/namespaces/team-{number % 20}",
+                     {"metadata": {"labels": {"round": str(number)}}})
+
         pod_ms, pod_cpu = changes(api, weir, relabel)
+        space_ms, space_cpu = changes(api, weir, relabel_namespace)
         policy_ms, policy_cpu = changes(api, weir, edit)
         memory = weir.memory()
         weir.process.kill()
@@ -308,6 +313,8 @@ def bench(options, folder):
 | CPU while nothing changes | {idle:.2f} % of a core |
 | a pod is relabelled: in force after, p50 / p99 | {statistics.median(pod_ms):.0f} / {p99(pod_ms):.0f} ms |
 | … CPU | {pod_cpu:.0f} ms |
+| a namespace is relabelled: in force after, p50 / p99 | {statistics.median(space_ms):.0f} / {p99(space_ms):.0f} ms |
+| … CPU | {space_cpu:.0f} ms |
 | a policy is edited: in force after, p50 / p99 | {statistics.median(policy_ms):.0f} / {p99(policy_ms):.0f} ms |
 | … CPU | {policy_cpu:.0f} ms |""")
 
