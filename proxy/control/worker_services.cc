@@ -2,6 +2,7 @@
 
 #include "proxy/session/dns_gate_policy.h"
 #include "proxy/session/dns_tcp_session.h"
+#include "proxy/session/source_address.h"
 #include "proxy/session/tls_handler.h"
 
 #include <netinet/in.h>
@@ -31,12 +32,15 @@ std::size_t sockets_of_a_worker(std::uint32_t workers) {
 }
 
 session::DnsOptions dns_options(const config::Dns& dns, std::uint32_t workers,
-                                redirect::Redirector& redirector) {
+                                const runtime::Worker& worker, redirect::Redirector& redirector) {
   session::DnsOptions options;
   options.all_upstream_sockets = sockets_of_a_worker(workers);
   options.upstream_timeout = dns.upstream_timeout;
   options.server_behind = [&redirector](const SocketAddress& client, const SocketAddress& asked) {
     return redirector.backend_of(client, asked, IPPROTO_UDP);
+  };
+  options.source_towards = [&worker](ClientAddr client, OriginalDst server) {
+    return session::source_towards(worker, client, server);
   };
   options.tcp_idle = dns.tcp_idle;
   options.max_in_flight = dns.max_in_flight;
@@ -53,7 +57,7 @@ WorkerServices::WorkerServices(runtime::Worker& worker, const config::Config& co
                                redirect::Redirector& redirector)
     : x_context{worker, config.http, fqdn_cache, access_log, &redirector, config.dns},
       x_http2_options(session::http2_options(config.http, config.http2)),
-      x_dns(worker, access_log, dns_options(config.dns, config.workers, redirector)),
+      x_dns(worker, access_log, dns_options(config.dns, config.workers, worker, redirector)),
       x_tls_limits(tls_limits(config.tls)), x_tls(worker, access_log, x_tls_limits),
       x_tcp(x_context, handlers()) {}
 

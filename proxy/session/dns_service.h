@@ -50,6 +50,9 @@ struct DnsOptions {
   std::function<std::optional<SocketAddress>(const SocketAddress& client,
                                              const SocketAddress& asked)>
       server_behind;
+  // The address that the server sees when a client's query was redirected; none: weir's own. Unset:
+  // always the client's.
+  std::function<std::optional<IpAddress>(ClientAddr client, OriginalDst server)> source_towards;
 };
 
 // Where a query came from and its answer goes to: a listener or a TCP session.

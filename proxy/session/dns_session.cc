@@ -247,7 +247,12 @@ void DnsListener::serve(const SocketAddress& client, const SocketAddress& asked,
   if (!x_upstream && x_service.options().server_behind) {
     server.value = x_service.options().server_behind(client, asked).value_or(asked);
   }
-  x_service.take({{from, server, IPPROTO_UDP, !x_upstream.has_value()},
+  std::optional<IpAddress> source;
+  if (!x_upstream) {
+    const auto& source_towards = x_service.options().source_towards;
+    source = source_towards ? source_towards(from, server) : client.ip;
+  }
+  x_service.take({{from, server, IPPROTO_UDP, source},
                   policy_for(from, server),
                   *this,
                   asked},

@@ -167,11 +167,11 @@ asio::awaitable<void> serve_dns_tcp(DnsService& service, SessionContext& context
                                     tcp::socket socket, std::unique_ptr<PolicyGate> gate,
                                     TcpFlow flow) {
   std::optional<IpAddress> server;
-  if (flow.transparent) {
+  if (flow.asked) {
     server = flow.destination.value.ip;
   }
   return serve_dns_tcp(service, std::move(socket),
-                       DnsFlow{flow.client, flow.destination, IPPROTO_TCP, flow.transparent},
+                       DnsFlow{flow.client, flow.destination, IPPROTO_TCP, flow.source},
                        std::make_shared<GateDnsPolicy>(context, std::move(gate), server));
 }
 

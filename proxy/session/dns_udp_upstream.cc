@@ -57,7 +57,7 @@ DnsUdpUpstream::~DnsUdpUpstream() { close_all(); }
 
 bool DnsUdpUpstream::ask(DnsQuestion& question) {
   const DnsFlow& flow = question.flow;
-  Pool& pool = x_pools[{flow.transparent ? flow.client.value.ip : IpAddress(), flow.server.value}];
+  Pool& pool = x_pools[{flow.source.value_or(IpAddress()), flow.server.value}];
   Socket* socket = pick(pool, flow);
   if (socket == nullptr) {
     return false;
@@ -69,7 +69,7 @@ bool DnsUdpUpstream::ask(DnsQuestion& question) {
   } while (std::any_of(socket->pending.begin(), socket->pending.end(), taken));
   question.upstream_id = id;
   dns::set_message_id(question.message, id);
-  if (flow.transparent) {
+  if (flow.source) {
     // Fragments do not reach a pod that policy is about, nor weir in its place.
     dns::limit_udp_payload(question.message, question.query.question, dns::kUnfragmented);
   }

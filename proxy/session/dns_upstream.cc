@@ -38,7 +38,7 @@ Result<UniqueFd> open_upstream_socket(const DnsFlow& flow, int type) {
   if (!fd.valid()) {
     return errno_error("socket");
   }
-  if (!flow.transparent) {
+  if (!flow.source) {
     return fd;
   }
   const int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
@@ -51,9 +51,9 @@ Result<UniqueFd> open_upstream_socket(const DnsFlow& flow, int type) {
     return errno_error("IP_BIND_ADDRESS_NO_PORT");
   }
   sockaddr_storage source{};
-  const socklen_t length = SocketAddress{flow.client.value.ip, 0}.to_sockaddr(source);
+  const socklen_t length = SocketAddress{*flow.source, 0}.to_sockaddr(source);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&source), length) != 0) {
-    return errno_error("bind " + flow.client.value.ip.to_string());
+    return errno_error("bind " + flow.source->to_string());
   }
   return fd;
 }

@@ -13,6 +13,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 namespace weir::session {
@@ -22,8 +23,9 @@ struct DnsFlow {
   ClientAddr client;
   OriginalDst server;        // a static listener's: its upstream
   std::uint8_t protocol = 0; // IPPROTO_UDP or IPPROTO_TCP
-  // Ask from the client's own address, marked as judged (DESIGN §8); needs CAP_NET_ADMIN.
-  bool transparent = false;
+  // Ask from this address, the client's, marked as judged (DESIGN §8); needs CAP_NET_ADMIN. None:
+  // from weir's own.
+  std::optional<IpAddress> source;
 };
 
 // One question on its way. Its owner outlives the carrying or withdraws it.

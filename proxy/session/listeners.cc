@@ -1,6 +1,7 @@
 #include "proxy/session/listeners.h"
 
 #include "proxy/net/listener.h"
+#include "proxy/session/source_address.h"
 
 #include <netinet/in.h>
 
@@ -139,7 +140,7 @@ void TransparentListeners::accept_from(asio::ip::tcp::acceptor& acceptor) {
         flow.destination = server;
         flow.port = server.value.port;
         flow.asked = destination->value;
-        flow.transparent = true;
+        flow.source = source_towards(context.worker, client, server);
         auto gate = std::make_unique<PolicyGate>(context.worker, context.fqdn_cache, client, server,
                                                  IPPROTO_TCP);
         x_service.serve(std::move(socket), flow, std::move(gate), Spoken::kByPolicy);

@@ -28,9 +28,9 @@ struct TcpFlow {
   ClientAddr client;
   OriginalDst destination; // static listener: the fixed upstream
   std::uint16_t port = 0;  // destination port as policy sees it
-  // Whom the client believes to talk to, where that is not `destination`: a service.
+  // Of a redirected flow: whom the client believes to talk to, which may be a service.
   std::optional<SocketAddress> asked;
-  bool transparent = false; // the upstream sees the client's own address
+  std::optional<IpAddress> source; // what the server sees; none: weir's own address
 };
 
 struct TcpHandlers {

@@ -127,11 +127,7 @@ void TcpService::SnapshotWatch::on_deadline() {
 }
 
 std::unique_ptr<net::Connector> TcpService::connector_for(const TcpFlow& flow) const {
-  std::optional<IpAddress> source;
-  if (flow.transparent) {
-    source = flow.client.value.ip;
-  }
-  return std::make_unique<net::TcpConnector>(flow.destination.value, source,
+  return std::make_unique<net::TcpConnector>(flow.destination.value, flow.source,
                                              x_context.http.connect_timeout);
 }
 

@@ -15,11 +15,9 @@ boost::asio::awaitable<void> serve(TlsService& service, SessionContext& context,
                                    std::unique_ptr<net::Stream> client,
                                    std::unique_ptr<PolicyGate> gate, const TcpFlow& flow,
                                    std::optional<tls::ClientHelloReader> hello) {
-  const std::optional<IpAddress> source =
-      flow.transparent ? std::optional(flow.client.value.ip) : std::nullopt;
   return TlsSession::serve(std::make_unique<TlsSession>(
       service, std::move(client), std::make_unique<GateTlsJudge>(std::move(gate), flow),
-      std::make_unique<net::TcpConnector>(flow.destination.value, source,
+      std::make_unique<net::TcpConnector>(flow.destination.value, flow.source,
                                           context.http.connect_timeout),
       std::move(hello)));
 }

@@ -280,9 +280,7 @@ asio::awaitable<Interception::Way> Interception::choose(bool http1, bool http2) 
 }
 
 std::unique_ptr<net::Connector> Interception::make_connector() {
-  const std::optional<IpAddress> source =
-      x_flow.transparent ? std::optional(x_flow.client.value.ip) : std::nullopt;
-  auto below = std::make_unique<net::TcpConnector>(x_flow.destination.value, source,
+  auto below = std::make_unique<net::TcpConnector>(x_flow.destination.value, x_flow.source,
                                                    x_context.http.connect_timeout);
   if (x_gate->verdict() == policy::Verdict::kDeny || !x_gate->tls_terms().originating) {
     return below;

@@ -220,6 +220,41 @@ TEST_CASE("toFQDNs learns from questions that a plain rule allows, over UDP and 
   }
 }
 
+TEST_CASE("DNS rules hold, and names are learned, from a cache at an address of the node itself") {
+  require_root();
+  constexpr const char* kCache = "169.254.20.10"; // where NodeLocal DNSCache listens
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  lab.node().ip({"link add nodelocaldns type bridge",
+                 std::string("addr add ") + kCache + "/32 dev nodelocaldns",
+                 "link set nodelocaldns up"});
+  const DnsServer cache(&lab.node(), {kCache}, lab.folder() / "cache", 53);
+  lab.set_dns(std::string("{resolvers: [") + kCache + "/32]}");
+  lab.policies().publish({{"egress.yaml", R"(apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: client-egress, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: client}}
+  egress:
+    - toEntities: [host]
+      toPorts:
+        - ports: [{port: "53", protocol: ANY}]
+          rules:
+            dns: [{matchName: api.example.test}]
+    - toFQDNs: [{matchName: api.example.test}]
+)"}});
+  lab.start_weir();
+  const std::string server = std::string("@") + kCache;
+  for (const char* transport : {"+notcp", "+tcp"}) {
+    INFO(transport);
+    CHECK(client.dig({server, transport, "+short", kAllowedName}).out ==
+          std::string(kAllowedV4) + "\n");
+    CHECK(client.dig({server, transport, kOtherName}).out.find("REFUSED") != std::string::npos);
+  }
+  CHECK(cache.queries() == std::vector<std::string>(2, kAllowedName));
+  CHECK(client.curl({"--max-time", "5", std::string("http://") + kAllowedV4 + "/"}).status == 200);
+}
+
 // kAllowedName and kAliasName share an address, as customers of one delivery network do.
 TEST_CASE("weir.io/bind-fqdn: an address is good for the name that opened it and for no other") {
   require_root();

@@ -34,12 +34,7 @@ public:
   SteadyAttempts(const Pod& pod, const std::string& address, const std::string& target)
       : x_to(socket_address(address)),
         x_request("GET " + target + " HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n"),
-        x_thread([this, &pod] {
-          pod.netns().on_thread([this] {
-            run();
-            return 0;
-          });
-        }) {}
+        x_thread([this, &pod] { pod.netns().on_thread([this] { run(); }); }) {}
   SteadyAttempts(const SteadyAttempts&) = delete;
   SteadyAttempts& operator=(const SteadyAttempts&) = delete;
   ~SteadyAttempts() { stop(); }

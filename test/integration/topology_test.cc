@@ -432,5 +432,30 @@ TEST_CASE("a pod reaches of its node what policy opens, on every wiring") {
   CHECK(closed.requests_before("/end").empty());
 }
 
+TEST_CASE("HTTP rules hold for what a pod asks of its own node, on every wiring") {
+  require_root();
+  const Wiring wiring = GENERATE(Wiring::kRouted, Wiring::kBridge, Wiring::kBridgeNetfilter);
+  INFO(to_string(wiring));
+  Lab lab;
+  wire(lab, wiring);
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  const HttpServer server(&lab.node(), lab.folder() / "server", "server", 80);
+  lab.policies().publish({{"egress.yaml", kNodeEgress + R"(          rules:
+            http:
+              - method: GET
+                path: "/allowed"
+)"}});
+  lab.start_weir();
+  std::vector<std::string> seen;
+  for (const std::string address : {"172.31.0.1", "fd00:172:31::1"}) {
+    INFO(address);
+    CHECK(get(client, address, "/allowed").status == 200);
+    CHECK(get(client, address, "/other").status == 403);
+    seen.push_back(address + " GET /allowed 200"); // the node's address, not the pod's
+  }
+  CHECK(get_from(lab.node(), "127.0.0.1", "/end") == 200);
+  CHECK(server.requests_before("/end") == seen);
+}
+
 } // namespace
 } // namespace weir::test

@@ -47,7 +47,7 @@ private:
     TestSocket connecting = TestSocket::connected(door.local());
     const int accepted = door.accept().release();
     const DnsFlow flow{ClientAddr{connecting.local()}, OriginalDst{upstream.local()}, IPPROTO_TCP,
-                       false};
+                       std::nullopt};
     on_worker([&] {
       using boost::asio::ip::tcp;
       tcp::socket socket(worker.context(), flow.client.value.ip.is_v4() ? tcp::v4() : tcp::v6(),
