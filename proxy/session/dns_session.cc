@@ -252,10 +252,7 @@ void DnsListener::serve(const SocketAddress& client, const SocketAddress& asked,
     const auto& source_towards = x_service.options().source_towards;
     source = source_towards ? source_towards(from, server) : client.ip;
   }
-  x_service.take({{from, server, IPPROTO_UDP, source},
-                  policy_for(from, server),
-                  *this,
-                  asked},
+  x_service.take({{from, server, IPPROTO_UDP, source}, policy_for(from, server), *this, asked},
                  message);
 }
 

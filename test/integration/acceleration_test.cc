@@ -3,7 +3,7 @@
 #include "test/integration/endless_server.h"
 #include "test/integration/policies.h"
 #include "test/integration/sentinel.h"
-#include "test/support/lab.h"
+#include "test/integration/shop.h"
 #include "test/support/process_memory.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -35,11 +35,8 @@ std::vector<std::string> requests(const std::string& url, int count) {
   return arguments;
 }
 
-struct Shop {
-  Shop()
-      : client(lab.add_pod({"shop", "client", {{"app", "client"}}})),
-        stranger(lab.add_pod({"shop", "stranger", {{"app", "other"}}})),
-        web(lab.add_pod({"shop", "web", {{"app", "web"}}})), server(lab.serve_http(web)) {
+struct FastShop : Shop {
+  FastShop() {
     lab.policies().publish({{"web.yaml", kHttpIngress}});
     lab.set_acceleration("{enabled: true, pods: [\"shop/*\"]}");
     lab.start_weir();
@@ -48,9 +45,7 @@ struct Shop {
     return "http://" + url_host(web.address(family)) + target;
   }
 
-  Lab lab;
-  Pod &client, &stranger, &web;
-  HttpServer& server;
+  HttpServer& server = lab.serve_http(web);
 };
 
 std::chrono::seconds kill_time() {
@@ -60,7 +55,7 @@ std::chrono::seconds kill_time() {
 
 TEST_CASE("joined sockets carry what is allowed, and what is denied is denied as ever") {
   require_root();
-  Shop shop;
+  FastShop shop;
   REQUIRE(is_on(shop.lab));
   for (const Family family : {Family::kV4, Family::kV6}) {
     INFO(to_string(family));
@@ -83,7 +78,7 @@ TEST_CASE("joined sockets carry what is allowed, and what is denied is denied as
 
 TEST_CASE("acceleration is switched on and off while weir runs") {
   require_root();
-  Shop shop;
+  FastShop shop;
   const std::string url = shop.url(Family::kV4, "/discount");
   for (const bool on : {false, true}) {
     INFO("on: " << on);
@@ -100,7 +95,7 @@ TEST_CASE("acceleration is switched on and off while weir runs") {
 TEST_CASE(
     "S1: killed again and again under accelerated load, weir leaks nothing and nobody hangs") {
   require_root();
-  Shop shop;
+  FastShop shop;
   const auto allowed = [&](Family family) {
     return [&shop, family] {
       const CurlResult result = shop.client.curl(requests(shop.url(family, "/discount"), 20));
@@ -153,7 +148,7 @@ TEST_CASE(
 
 TEST_CASE("a connection that waits for its next request ends when weir is killed") {
   require_root();
-  Shop shop;
+  FastShop shop;
   for (const Family family : {Family::kV4, Family::kV6}) {
     INFO(to_string(family));
     auto connection = HttpConnection::open(shop.client.netns(), shop.web.address(family), 80);

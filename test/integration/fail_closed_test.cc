@@ -1,7 +1,7 @@
 // kill -9 of weir-proxy: what was forbidden stays forbidden, without a gap; what was learned stays.
 #include "test/integration/forbidden.h"
 #include "test/integration/policies.h"
-#include "test/support/lab.h"
+#include "test/integration/shop.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -17,10 +17,8 @@ constexpr auto kShort = std::chrono::milliseconds(30);
 
 TEST_CASE("S1: while weir is killed and restarted nothing forbidden gets through") {
   require_root();
-  Lab lab;
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  Shop shop;
+  auto& [lab, client, stranger, web] = shop;
   HttpServer& server = lab.serve_http(web);
   lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
   lab.start_weir();
@@ -89,10 +87,8 @@ TEST_CASE("S1: while weir is away a redirected flow gets no answer from the serv
 TEST_CASE(
     "S5: through upgrade and downgrade to another map schema nothing forbidden gets through") {
   require_root();
-  Lab lab;
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  Shop shop;
+  auto& [lab, client, stranger, web] = shop;
   HttpServer& server = lab.serve_http(web);
   lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
   lab.start_weir();

@@ -1,7 +1,7 @@
 // Clients that people use, with weir between them and a server on the transparent path; and what
 // an audited policy does to real traffic.
 #include "test/integration/policies.h"
-#include "test/support/lab.h"
+#include "test/integration/shop.h"
 
 #include <boost/json/value_to.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -76,13 +76,6 @@ std::size_t number_after(const std::string& text, const std::string& words) {
       at == std::string::npos ? at : text.find_first_not_of(' ', at + words.size());
   return begin == std::string::npos ? 0 : std::strtoull(text.c_str() + begin, nullptr, 10);
 }
-
-struct Shop {
-  Lab lab;
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
-};
 
 TEST_CASE("Python's clients keep their connection, and are told what is denied") {
   require_root();

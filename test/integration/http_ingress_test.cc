@@ -1,6 +1,6 @@
 // HTTP policy on a pod's ingress, with real clients and a real server.
 #include "test/integration/policies.h"
-#include "test/support/lab.h"
+#include "test/integration/shop.h"
 
 #include <boost/json/value_to.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -8,14 +8,10 @@
 namespace weir::test {
 namespace {
 
-struct Shop {
-  Lab lab;
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+struct OpenShop : Shop {
   HttpServer& server = lab.serve_http(web);
 
-  Shop() {
+  OpenShop() {
     lab.policies().publish({{"web.yaml", kHttpIngress}});
     lab.start_weir();
   }
@@ -27,7 +23,7 @@ struct Shop {
 
 TEST_CASE("an allowed request reaches the server from the client pod's own address") {
   require_root();
-  Shop shop;
+  OpenShop shop;
   for (const Family family : {Family::kV4, Family::kV6}) {
     INFO(to_string(family));
     const CurlResult reply = shop.client.curl({"--max-time", "5", shop.url(family, "/discount")});
@@ -44,7 +40,7 @@ TEST_CASE("an allowed request reaches the server from the client pod's own addre
 
 TEST_CASE("another method or path is answered 403 by the proxy and nothing reaches the server") {
   require_root();
-  Shop shop;
+  OpenShop shop;
   for (const Family family : {Family::kV4, Family::kV6}) {
     INFO(to_string(family));
     const CurlResult post = shop.client.curl(
@@ -65,7 +61,7 @@ TEST_CASE("another method or path is answered 403 by the proxy and nothing reach
 
 TEST_CASE("a pod without the label gets no answer at all") {
   require_root();
-  Shop shop;
+  OpenShop shop;
   for (const Family family : {Family::kV4, Family::kV6}) {
     INFO(to_string(family));
     const CurlResult reply = shop.stranger.curl({"--max-time", "1", shop.url(family, "/discount")});
@@ -79,7 +75,7 @@ TEST_CASE("a pod without the label gets no answer at all") {
 
 TEST_CASE("another port of a pod with an HTTP policy is closed to everybody") {
   require_root();
-  Shop shop;
+  OpenShop shop;
   shop.lab.serve_http(shop.web, 8080);
   const CurlResult reply = shop.client.curl(
       {"--max-time", "1", "http://" + shop.web.address(Family::kV4) + ":8080/discount"});
@@ -89,7 +85,7 @@ TEST_CASE("another port of a pod with an HTTP policy is closed to everybody") {
 
 TEST_CASE("the access log has a line for every verdict, with both pods and the policy") {
   require_root();
-  Shop shop;
+  OpenShop shop;
   CHECK(shop.client.curl({"--max-time", "5", shop.url(Family::kV4, "/discount")}).status == 200);
   CHECK(shop.client.curl({"--max-time", "5", "-X", "POST", shop.url(Family::kV4, "/discount")})
             .status == 403);

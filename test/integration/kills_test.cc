@@ -2,8 +2,8 @@
 // gets through at any millisecond, and what is allowed comes back.
 #include "test/integration/policies.h"
 #include "test/integration/sentinel.h"
+#include "test/integration/shop.h"
 #include "test/integration/steady_attempts.h"
-#include "test/support/lab.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -63,11 +63,8 @@ private:
 };
 
 // A node under load with what is forbidden to it tried each millisecond.
-struct Besieged {
-  Besieged()
-      : client(lab.add_pod({"shop", "client", {{"app", "client"}}})),
-        stranger(lab.add_pod({"shop", "stranger", {{"app", "other"}}})),
-        web(lab.add_pod({"shop", "web", {{"app", "web"}}})), server(lab.serve_http(web)) {
+struct Besieged : Shop {
+  Besieged() {
     lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
     lab.start_weir();
     for (const Family family : {Family::kV4, Family::kV6}) {
@@ -123,9 +120,7 @@ struct Besieged {
                << " through; what is allowed was away for " << gap << " ms at the most");
   }
 
-  Lab lab;
-  Pod &client, &stranger, &web;
-  HttpServer& server;
+  HttpServer& server = lab.serve_http(web);
   std::vector<std::unique_ptr<SteadyAttempts>> forbidden;
   std::vector<std::unique_ptr<Allowed>> allowed;
 };

@@ -1,6 +1,6 @@
 // What a pod may try with real packets to get at the node, or past its policy, as somebody else.
 #include "test/integration/policies.h"
-#include "test/support/lab.h"
+#include "test/integration/shop.h"
 
 #include <boost/json/value_to.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -82,10 +82,8 @@ spec:
 
 TEST_CASE("N9: a pod that speaks as another pod is not heard, whoever it is") {
   require_root();
-  Lab lab;
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  Shop shop;
+  auto& [lab, client, stranger, web] = shop;
   HttpServer& server = lab.serve_http(web);
   lab.policies().publish({{"web.yaml", kHttpIngress}});
   lab.start_weir();

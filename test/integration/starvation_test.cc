@@ -2,7 +2,7 @@
 #include "test/integration/endless_server.h"
 #include "test/integration/forbidden.h"
 #include "test/integration/policies.h"
-#include "test/support/lab.h"
+#include "test/integration/shop.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -104,10 +104,8 @@ constexpr auto kPatience = std::chrono::milliseconds(100); // of a starved weir
 
 TEST_CASE("S7: with a tenth of a CPU weir serves less and lets nothing forbidden through") {
   require_root();
-  Lab lab;
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  Shop shop;
+  auto& [lab, client, stranger, web] = shop;
   HttpServer& server = lab.serve_http(web);
   lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
   Group group("cpu");
@@ -206,10 +204,8 @@ TEST_CASE("S7: near its memory limit weir refuses connections, lives on, and ope
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
   files.rlim_cur = files.rlim_max;
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
-  Lab lab;
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  Shop shop;
+  auto& [lab, client, stranger, web] = shop;
   lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnAndWebEgress}});
   // Weir learns of a limit when it starts, and kernel memory counts too: so this is set from
   // within.
