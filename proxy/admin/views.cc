@@ -225,6 +225,7 @@ json::value config_json(const config::Config& config, const View& view) {
         {"kubeconfig", config.kubernetes.kubeconfig}, // where it is, not what is in it
         {"ignore_labels", texts_json(config.kubernetes.ignore_labels)},
         {"hold_new_pods", config.kubernetes.hold_new_pods},
+        {"hold_new_pods_for_seconds", config.kubernetes.hold_new_pods_for.count()},
         {"other_interfaces", texts_json(config.kubernetes.other_interfaces)}}},
       {"state", {{"directory", config.state.directory}}},
       {"workers", config.workers},

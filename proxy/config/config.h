@@ -44,6 +44,7 @@ struct Kubernetes {
                                             "apps.kubernetes.io/pod-index",
                                             "statefulset.kubernetes.io/pod-name"};
   bool hold_new_pods = true; // an interface of a pod that is not known yet lets nothing pass
+  std::chrono::seconds hold_new_pods_for{0}; // then it passes unjudged; 0: however long it takes
   // Interfaces that lead to other namespaces and are no pods'; a `*` at the end stands for any
   // rest.
   std::vector<std::string> other_interfaces;

@@ -15,13 +15,6 @@ namespace {
 constexpr std::chrono::milliseconds kTick{200};
 constexpr std::size_t kMaxState = 512u << 20;
 
-bool matches_any(const std::string& name, const std::vector<std::string>& patterns) {
-  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
-    return pattern.ends_with('*') ? name.starts_with(pattern.substr(0, pattern.size() - 1))
-                                  : name == pattern;
-  });
-}
-
 } // namespace
 
 KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
@@ -62,10 +55,30 @@ void KubernetesCluster::hold_new_pods() {
   }
   x_uplinks = std::move(*found);
   const auto held = x_redirector.hold_new_pods(
-      [uplinks = *x_uplinks, others = x_config.kubernetes.other_interfaces](
-          const std::string& name) { return uplinks.contains(name) || matches_any(name, others); });
+      {.uplinks = *x_uplinks, .names = x_config.kubernetes.other_interfaces});
   if (!held) {
     log::error("{}", held.error().text());
+  }
+}
+
+void KubernetesCluster::end_holds() {
+  const auto limit = x_config.kubernetes.hold_new_pods_for;
+  if (limit.count() == 0) {
+    return;
+  }
+  // Who is unknown only because the API does not say anything is held on.
+  if (!known() || !x_source.trouble().empty()) {
+    x_heard_since.reset();
+    return;
+  }
+  const auto now = std::chrono::steady_clock::now();
+  x_heard_since = x_heard_since.value_or(now);
+  if (now - *x_heard_since < limit) {
+    return;
+  }
+  const auto ended = x_redirector.end_holds(now - limit);
+  if (!ended) {
+    log::error("{}", ended.error().text());
   }
 }
 
@@ -140,6 +153,7 @@ void KubernetesCluster::look_at_health() {
 void KubernetesCluster::keep_time() {
   look_at_health();
   save();
+  end_holds();
   x_clock.expires_after(kTick);
   x_clock.async_wait([this](boost::system::error_code failed) {
     if (!failed) {

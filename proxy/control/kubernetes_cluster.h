@@ -56,6 +56,7 @@ private:
   void tell();
   void look_at_health();
   void hold_new_pods();
+  void end_holds();
   void keep_time();
   void save();
   void write(const std::function<std::string()>& serialize) const;
@@ -68,6 +69,7 @@ private:
   endpoint::kubernetes::Source x_source;
   std::unique_ptr<PodInterfaces> x_interfaces; // null where no packets are seen
   std::optional<std::set<std::string>> x_uplinks;
+  std::optional<std::chrono::steady_clock::time_point> x_heard_since; // the API, without a gap
   boost::asio::steady_timer x_clock;
   std::uint64_t x_saved_changes = 0;
   bool x_saving = false;

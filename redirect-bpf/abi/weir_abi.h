@@ -85,6 +85,7 @@ enum weir_drop {
   WEIR_DROP_NO_BACKEND = 14,  /* the service has none: refused with RST or ICMP where possible */
   WEIR_DROP_PORT_IN_USE = 15, /* the pod has a flow from that port to each backend tried */
   WEIR_DROP_AUDIT = 16,       /* not dropped: refused by an audited policy only. Counts new flows */
+  WEIR_DROP_NO_PROGRAM = 17,  /* came in by an interface of a pod without weir's programs: held */
   WEIR_DROP_MAX = 32,
 };
 
@@ -310,6 +311,48 @@ struct weir_translation {
   __u8 pad[3];
 };
 WEIR_ASSERT_LAYOUT(struct weir_translation, 40);
+
+/* weir_interfaces (devmap, key and value: interface index): those that have their programs. The
+ * kernel takes an entry away with its interface, so that another of the same number is not known.
+ *
+ * weir_births (array of one): what becomes of packets that came in by another interface. */
+struct weir_births {
+  __u64 netns; /* the node's in the kernel, as weir_find_netns wrote it down; 0: not known */
+  __u32 flags; /* WEIR_BIRTHS_* */
+  __u32 pad;
+};
+WEIR_ASSERT_LAYOUT(struct weir_births, 16);
+/* Held where they say to be from a pod of this node, or it has the name of one's. */
+#define WEIR_BIRTHS_HELD 1u
+/* And where it is a veth that weir_names does not know as another's. */
+#define WEIR_BIRTHS_VETHS 2u
+
+/* weir_names (LPM trie): whose interface has this name, or one that begins like this. Value: __u32
+ * enum weir_name_of. */
+enum weir_name_of {
+  WEIR_NAME_OTHERS = 0, /* no pod's */
+  WEIR_NAME_PODS = 1,   /* of a pod of this node */
+};
+#define WEIR_INTERFACE_NAME 16
+struct weir_name_key {
+  __u32 prefix_length; /* in bits; with the zero behind it, of a whole name */
+  char name[WEIR_INTERFACE_NAME];
+};
+WEIR_ASSERT_LAYOUT(struct weir_name_key, 20);
+
+/* Where the running kernel has the fields by which an interface is found (.rodata; births.h). */
+struct weir_kernel_layout {
+  __u32 known; /* 0: nobody can tell */
+  __u32 skb_dev;
+  __u32 dev_net;
+  __u32 net_index_head; /* a hash of lists, by index */
+  __u32 dev_index_hlist;
+  __u32 dev_ifindex;
+  __u32 dev_name;
+  __u32 dev_link_ops;
+  __u32 link_ops_kind;
+};
+WEIR_ASSERT_LAYOUT(struct weir_kernel_layout, 36);
 
 /* weir_listeners (sockmap): index = weir_listener_index(). A worker has many sockets for UDP,
  * lanes, of which an endpoint always has the same: what one pod sends too much of is lost in its

@@ -353,6 +353,42 @@ WEIR_PURE __u8 weir_service_step(__u8 protocol, bool opens, bool known, bool is_
 	return backends ? WEIR_SERVICE_CHOOSE : WEIR_SERVICE_REFUSE;
 }
 
+/* --- interfaces without programs */
+
+enum weir_interface_kind {
+	WEIR_INTERFACE_UNTOLD = 0, /* the kernel does not let us see */
+	WEIR_INTERFACE_GONE = 1,   /* none of this namespace (any more) */
+	WEIR_INTERFACE_VETH = 2,
+	WEIR_INTERFACE_OTHER = 3,
+};
+
+/* A packet is about to leave that came in by an interface without weir's programs. `is_other`: its
+ * name is one of those that are no pods'. `from_pod`: its name, or the packet's source, is that of
+ * a pod of this node (where the source is translated, tc egress sees the new one). Such an
+ * interface has just appeared, or has while no weir was there. Uplinks, tunnels and VLANs appear
+ * that way too, and what they bring is not held: they are no veths.
+ *
+ * One that is not there: VLANs and macvlans which were moved into a pod leave the number of the
+ * pod's own interface in what the pod forwards (reasoned). */
+WEIR_PURE bool weir_holds_birth(__u8 kind, __u32 flags, bool is_other, bool from_pod)
+{
+	if (!(flags & WEIR_BIRTHS_HELD) || kind == WEIR_INTERFACE_GONE)
+		return false;
+	if (from_pod)
+		return true;
+	return (flags & WEIR_BIRTHS_VETHS) && kind == WEIR_INTERFACE_VETH && !is_other;
+}
+
+/* A packet comes up through a bridge of which all ports are pods'. `port_known`: its source is the
+ * address of a pod whose port of that bridge is known, `from_pod`: of any pod of this node. All
+ * else would not have passed the programs at a port. */
+WEIR_PURE bool weir_holds_at_bridge(__u32 flags, bool from_pod, bool port_known)
+{
+	if (!(flags & WEIR_BIRTHS_HELD) || port_known)
+		return false;
+	return from_pod || (flags & WEIR_BIRTHS_VETHS);
+}
+
 /* --- marks */
 
 WEIR_PURE __u32 weir_mark_of(__u32 mark)

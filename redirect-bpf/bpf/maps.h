@@ -33,6 +33,33 @@ struct {
 	__type(value, __u32);
 } weir_bridges SEC(".maps");
 
+/* Writer: user; the kernel removes an interface that is gone. Reader: what is about to leave, or to
+ * reach a socket, and was not sent by the node. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, __u32);
+} weir_interfaces SEC(".maps");
+
+/* Writer: user; weir_find_netns for it. Reader: what came in by an interface without programs. One
+ * entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct weir_births);
+} weir_births SEC(".maps");
+
+/* As weir_births. The pods of this node, and lines of configuration. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 8192);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct weir_name_key);
+	__type(value, __u32);
+} weir_names SEC(".maps");
+
 /* Writer: user, the slot that is not in use. Reader: flows being decided. Inner tries are made as
  * large as their content; the outer one has an element a slot. */
 struct weir_identity_trie {

@@ -5,7 +5,9 @@
  *   weir_from_pod  tc ingress of the host side of a pod's veth: what the pod sends
  *   weir_to_pod    tc egress of the same: what the pod is about to receive
  *   weir_from_net  tc ingress of every other interface: what enters the node
+ *   weir_from_ports the same of a bridge of which all ports are pods'
  *   weir_to_net    tc egress of every other interface: what leaves the node
+ *   weir_to_socket sk_lookup of the node: what reaches its own sockets
  *   weir_reopen    sk_lookup of the node: the listener for a SYN to a socket in TIME_WAIT
  *
  * Egress policy is enforced in weir_from_pod, together with the ingress policy of a destination on
@@ -21,6 +23,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "redirect-bpf/abi/weir_abi.h"
+#include "redirect-bpf/bpf/births.h"
 #include "redirect-bpf/bpf/conntrack.h"
 #include "redirect-bpf/bpf/decide.h"
 #include "redirect-bpf/bpf/maps.h"
@@ -811,6 +814,20 @@ int weir_from_pod(struct __sk_buff *skb)
 	return weir_redirect(skb, &packet, &flow, config.workers);
 }
 
+/* Of a packet that came past us (births.h): may it go on? Neighbour messages may, as at a pod's
+ * interface: without them a bridge's pods could not be made ready. */
+static __always_inline bool weir_is_held_birth(struct __sk_buff *skb,
+					       const struct weir_packet *packet, __u32 slot)
+{
+	const struct weir_endpoint *pod = 0;
+
+	if (weir_passes_as_neighbour(packet, slot))
+		return false;
+	if (packet->has_addresses)
+		pod = bpf_map_lookup_elem(&weir_endpoints, &packet->tuple.source);
+	return weir_is_birth(weir_netns_of(skb), skb->ingress_ifindex, pod != 0);
+}
+
 /* What weir_to_pod and weir_to_net have in common. False: go on. */
 static __always_inline bool weir_leaves_by_mark(struct __sk_buff *skb,
 						const struct weir_packet *packet, __u32 direction,
@@ -903,6 +920,8 @@ int weir_to_pod(struct __sk_buff *skb)
 
 	if (!weir_parse(skb, &packet, &reason))
 		return reason ? weir_drop_packet(&packet, 0, reason, WEIR_INGRESS) : WEIR_NEXT;
+	if (weir_came_past_us(skb->ingress_ifindex) && weir_is_held_birth(skb, &packet, slot))
+		return weir_drop_packet(&packet, 0, WEIR_DROP_NO_PROGRAM, WEIR_EGRESS);
 	if (weir_leaves_by_mark(skb, &packet, WEIR_INGRESS, &action))
 		return action;
 	if (weir_mark_of(skb->mark) == WEIR_MARK_TO_SENDER) {
@@ -934,8 +953,17 @@ int weir_to_pod(struct __sk_buff *skb)
 	return WEIR_NEXT;
 }
 
-SEC("tcx/ingress")
-int weir_from_net(struct __sk_buff *skb)
+/* Does a packet that comes up through a bridge come from a pod at one of its ports? */
+static __always_inline bool weir_came_by_a_pods_port(struct __sk_buff *skb,
+						     const struct weir_endpoint *pod)
+{
+	__u32 port = pod ? pod->ifindex : 0;
+	__u32 *bridge = bpf_map_lookup_elem(&weir_bridges, &port);
+
+	return bridge && *bridge == skb->ifindex;
+}
+
+static __always_inline int weir_enter(struct __sk_buff *skb, bool by_pods_ports)
 {
 	struct weir_config config = weir_read_config();
 	__u32 slot = weir_slot(config.revision);
@@ -951,12 +979,21 @@ int weir_from_net(struct __sk_buff *skb)
 		bpf_skb_change_type(skb, WEIR_PACKET_HOST);
 		return WEIR_NEXT;
 	}
-	if (!weir_parse(skb, &packet, &reason) || !packet.has_addresses)
-		return WEIR_NEXT;
+	if (!weir_parse(skb, &packet, &reason))
+		return by_pods_ports && reason ? weir_drop_packet(&packet, 0, reason, WEIR_EGRESS)
+					       : WEIR_NEXT;
+	if (!packet.has_addresses)
+		return by_pods_ports ? weir_drop_packet(&packet, 0, packet.reason, WEIR_EGRESS)
+				     : WEIR_NEXT;
 	/* A pod of this node whose interface nobody knows: this may be it. */
 	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.source);
 	if (weir_is_held(self, slot))
 		return weir_drop_packet(&packet, self->id, WEIR_DROP_NO_POLICY, WEIR_EGRESS);
+	/* Which port it came by is not to be seen any more, but at a port with its program nothing
+	 * else would have passed. */
+	if (by_pods_ports && !weir_passes_as_neighbour(&packet, slot) &&
+	    weir_holds_at_bridge(weir_birth_flags(), self, weir_came_by_a_pods_port(skb, self)))
+		return weir_drop_packet(&packet, 0, WEIR_DROP_NO_PROGRAM, WEIR_EGRESS);
 	if (weir_answers_proxy(skb, &packet, 0))
 		return weir_answered(skb);
 	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);
@@ -1001,18 +1038,36 @@ int weir_from_net(struct __sk_buff *skb)
 	return WEIR_NEXT;
 }
 
+SEC("tcx/ingress")
+int weir_from_net(struct __sk_buff *skb)
+{
+	return weir_enter(skb, false);
+}
+
+SEC("tcx/ingress")
+int weir_from_ports(struct __sk_buff *skb)
+{
+	return weir_enter(skb, true);
+}
+
 SEC("tcx/egress")
 int weir_to_net(struct __sk_buff *skb)
 {
+	bool past_us = weir_came_past_us(skb->ingress_ifindex);
 	struct weir_packet packet;
 	__u8 reason;
 	int action;
 
 	/* Most of what leaves has no mark of ours: not worth parsing. */
-	if (!weir_mark_of(skb->mark))
+	if (!weir_mark_of(skb->mark) && !past_us)
 		return WEIR_NEXT;
 	if (!weir_parse(skb, &packet, &reason))
-		return WEIR_NEXT;
+		return past_us && reason &&
+			       weir_is_birth(weir_netns_of(skb), skb->ingress_ifindex, false)
+			   ? weir_drop_packet(&packet, 0, reason, WEIR_EGRESS)
+			   : WEIR_NEXT;
+	if (past_us && weir_is_held_birth(skb, &packet, weir_slot(weir_read_config().revision)))
+		return weir_drop_packet(&packet, 0, WEIR_DROP_NO_PROGRAM, WEIR_EGRESS);
 	if (weir_leaves_by_mark(skb, &packet, WEIR_EGRESS, &action))
 		return action;
 	return WEIR_NEXT;
@@ -1028,27 +1083,67 @@ static __always_inline void weir_copy_v6(struct weir_addr *to, const __u32 *from
 	}
 }
 
+/* Whom a socket is looked up for. */
+static __always_inline void weir_read_asked(const struct bpf_sk_lookup *context,
+					    struct weir_tuple *asked)
+{
+	__u32 source, destination;
+
+	if (context->family == WEIR_FAMILY_IPV6) {
+		weir_copy_v6(&asked->source, context->remote_ip6);
+		weir_copy_v6(&asked->destination, context->local_ip6);
+	} else {
+		source = context->remote_ip4;
+		destination = context->local_ip4;
+		weir_map_v4(&asked->source, (const __u8 *)&source);
+		weir_map_v4(&asked->destination, (const __u8 *)&destination);
+	}
+	asked->source_port_be = context->remote_port;
+	asked->destination_port_be = bpf_htons((__u16)context->local_port);
+	asked->protocol = context->protocol;
+}
+
+SEC("sk_lookup")
+int weir_to_socket(struct bpf_sk_lookup *context)
+{
+	struct weir_judgement judgement = {0, WEIR_DENY, WEIR_DROP_NO_PROGRAM, 0, 1};
+	struct weir_births *births = weir_read_births();
+	struct weir_tuple asked = {};
+	struct weir_endpoint *pod;
+
+	if (!births || !weir_came_past_us(context->ingress_ifindex))
+		return SK_PASS;
+	weir_read_asked(context, &asked);
+	pod = bpf_map_lookup_elem(&weir_endpoints, &asked.source);
+	if (!weir_is_birth(births->netns, context->ingress_ifindex, pod != 0))
+		return SK_PASS;
+	weir_count_drop(WEIR_DROP_NO_PROGRAM, WEIR_EGRESS);
+	weir_emit(&asked, 0, 0, WEIR_EGRESS, &judgement);
+	return SK_DROP;
+}
+
+/* Run once by user space, on a packet of its own: nothing in weir_to_socket's context leads to the
+ * namespace. */
+SEC("tcx/ingress")
+int weir_find_netns(struct __sk_buff *skb)
+{
+	struct weir_births *births = weir_read_births();
+
+	if (births)
+		births->netns = weir_netns_of(skb);
+	return WEIR_NEXT;
+}
+
 SEC("sk_lookup")
 int weir_reopen(struct bpf_sk_lookup *context)
 {
 	struct weir_tuple asked = {};
 	struct bpf_sock *listener;
-	__u32 *index, source, destination;
+	__u32 *index;
 
 	if (context->protocol != WEIR_PROTO_TCP)
 		return SK_PASS;
-	if (context->family == WEIR_FAMILY_IPV6) {
-		weir_copy_v6(&asked.source, context->remote_ip6);
-		weir_copy_v6(&asked.destination, context->local_ip6);
-	} else {
-		source = context->remote_ip4;
-		destination = context->local_ip4;
-		weir_map_v4(&asked.source, (const __u8 *)&source);
-		weir_map_v4(&asked.destination, (const __u8 *)&destination);
-	}
-	asked.source_port_be = context->remote_port;
-	asked.destination_port_be = bpf_htons((__u16)context->local_port);
-	asked.protocol = WEIR_PROTO_TCP;
+	weir_read_asked(context, &asked);
 	index = bpf_map_lookup_elem(&weir_reopened, &asked);
 	if (!index)
 		return SK_PASS;

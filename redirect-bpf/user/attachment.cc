@@ -4,6 +4,7 @@
 
 #include <bpf/bpf.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -55,6 +56,22 @@ bool is_link_of(int link, int interface, TcxHook hook) {
          info.netns.attach_type == static_cast<std::uint32_t>(attach_type(hook));
 }
 
+Result<UniqueFd> open_netns() {
+  UniqueFd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!here.valid()) {
+    return errno_error("open the network namespace");
+  }
+  return here;
+}
+
+bool is_lookup_of(int link, int netns) {
+  bpf_link_info info{};
+  std::uint32_t length = sizeof(info);
+  struct stat status{};
+  return bpf_link_get_info_by_fd(link, &info, &length) == 0 && info.type == BPF_LINK_TYPE_NETNS &&
+         ::fstat(netns, &status) == 0 && info.netns.netns_ino == status.st_ino;
+}
+
 UniqueFd open_pinned(const std::string& path, int interface, TcxHook hook) {
   UniqueFd link(bpf_obj_get(path.c_str()));
   if (link.valid() && !is_link_of(link.get(), interface, hook)) {
@@ -91,19 +108,53 @@ Result<void> Attachments::probe(int program) {
 }
 
 Result<UniqueFd> attach_lookup(int program) {
-  const UniqueFd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-  if (!here.valid()) {
-    return errno_error("open the network namespace");
+  const auto here = open_netns();
+  if (!here) {
+    return here.error();
   }
-  UniqueFd link(bpf_link_create(program, here.get(), BPF_SK_LOOKUP, nullptr));
+  UniqueFd link(bpf_link_create(program, here->get(), BPF_SK_LOOKUP, nullptr));
   if (!link.valid()) {
-    return errno_error("attach weir_reopen to the network namespace");
+    return errno_error("attach to the network namespace");
   }
   return link;
 }
 
-Result<void> Attachments::attach(int interface, int ingress_program, int egress_program) {
+Result<void> Attachments::attach_socket(int program) {
+  if (x_socket.valid() && x_socket_program == program) {
+    return {};
+  }
+  const auto here = open_netns();
+  if (!here) {
+    return here.error();
+  }
+  const std::string path = pin_folder(x_bpffs) + "/links/socket";
+  UniqueFd link(bpf_obj_get(path.c_str()));
+  if (link.valid() && is_lookup_of(link.get(), here->get())) {
+    if (bpf_link_update(link.get(), program, nullptr) != 0) {
+      return errno_error("replace the program on the network namespace");
+    }
+  } else {
+    auto made = attach_lookup(program);
+    if (!made) {
+      return made.error();
+    }
+    link = std::move(*made);
+    ::unlink(path.c_str()); // of a namespace that is gone
+    if (bpf_obj_pin(link.get(), path.c_str()) != 0) {
+      return errno_error("pin " + path);
+    }
+  }
+  x_socket = std::move(link);
+  x_socket_program = program;
+  return {};
+}
+
+Result<void> Attachments::attach(int interface, std::uint64_t serial, int ingress_program,
+                                 int egress_program) {
   Hooks& hooks = x_hooks[interface];
+  if (hooks.serial != serial) {
+    hooks = Hooks{.serial = serial, .ingress = {}, .egress = {}};
+  }
   // What leaves for the pod is judged before what it sends can make anybody answer.
   if (hooks.egress_program != egress_program) {
     if (auto done = attach_one(interface, TcxHook::kEgress, egress_program, hooks.egress); !done) {

@@ -48,6 +48,9 @@ BpfRedirector::BpfRedirector(Options options, BpfObject object, Interfaces inter
                   .backends = x_object.maps().backends,
                   .members = x_object.maps().members,
                   .translations = x_object.maps().translations}),
+      x_births({.interfaces = x_object.maps().interfaces,
+                .births = x_object.maps().births,
+                .names = x_object.maps().names}),
       x_events(nullptr, &ring_buffer__free) {}
 
 BpfRedirector::~BpfRedirector() = default;
@@ -85,6 +88,9 @@ Result<std::unique_ptr<BpfRedirector>> BpfRedirector::open(Options options) {
     return reopen.error();
   }
   redirector->x_reopen = std::move(*reopen);
+  if (auto begun = redirector->x_births.begin(redirector->x_object.programs().find_netns); !begun) {
+    return begun.error();
+  }
   return redirector;
 }
 
@@ -370,6 +376,38 @@ void BpfRedirector::write_bridges(std::vector<std::string>& errors) {
   x_bridges = std::move(wanted);
 }
 
+// One that is a known pod's meanwhile, or no pod's, is held anew should it become unknown again.
+void BpfRedirector::follow_holds(const std::set<std::string>& pod_interfaces) {
+  std::map<std::uint64_t, Hold> holds;
+  for (const auto& [index, interface] : x_interfaces.all()) {
+    if (x_others && interface.veth && !x_others->contains(interface.name) &&
+        !pod_interfaces.contains(interface.name)) {
+      const auto before = x_holds.find(interface.serial);
+      holds.emplace(interface.serial, before != x_holds.end()
+                                          ? before->second
+                                          : Hold{.begun = std::chrono::steady_clock::now()});
+    }
+  }
+  x_holds = std::move(holds);
+}
+
+bool BpfRedirector::is_held(const Interface& interface) const {
+  const auto hold = x_holds.find(interface.serial);
+  return hold != x_holds.end() && !hold->second.ended;
+}
+
+std::set<int> BpfRedirector::bridges_of_pods(const std::set<std::string>& pod_interfaces) const {
+  std::set<int> bridges, mixed;
+  for (const auto& [index, interface] : x_interfaces.all()) {
+    if (interface.master != 0) {
+      (pod_interfaces.contains(interface.name) || is_held(interface) ? bridges : mixed)
+          .insert(interface.master);
+    }
+  }
+  std::erase_if(bridges, [&](int bridge) { return mixed.contains(bridge); });
+  return bridges;
+}
+
 void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
   write_bridges(errors); // first: a port that has its program hands packets up
   std::set<std::string> pods;
@@ -379,16 +417,28 @@ void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
     }
   }
   const Programs& programs = x_object.programs();
+  follow_holds(pods);
+  const std::set<int> bridges = bridges_of_pods(pods);
   x_attached.clear();
   for (const bool pod_interfaces : {true, false}) {
     for (const auto& [index, interface] : x_interfaces.all()) {
-      if (interface.loopback || pods.contains(interface.name) != pod_interfaces) {
+      if (pods.contains(interface.name) != pod_interfaces) {
         continue;
       }
-      const bool held = x_is_other && interface.veth && !x_is_other(interface.name);
-      auto attached = pod_interfaces || held
-                          ? x_attachments.attach(index, programs.from_pod, programs.to_pod)
-                          : x_attachments.attach(index, programs.from_net, programs.to_net);
+      if (interface.loopback) { // no way out, and none in
+        if (auto added = x_births.add(index, interface.serial); !added) {
+          errors.push_back(interface.name + ": " + added.error().text());
+        }
+        continue;
+      }
+      const int from_net = bridges.contains(index) ? programs.from_ports : programs.from_net;
+      const bool judged = pod_interfaces || is_held(interface);
+      auto attached =
+          x_attachments.attach(index, interface.serial, judged ? programs.from_pod : from_net,
+                               judged ? programs.to_pod : programs.to_net);
+      if (attached) {
+        attached = x_births.add(index, interface.serial);
+      }
       if (attached) {
         x_attached.insert(interface.name);
       } else if (attached.error().code.value() != ENODEV) { // gone meanwhile
@@ -397,6 +447,14 @@ void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
     }
   }
   x_attachments.forget_missing(x_interfaces.all());
+  x_births.forget_missing(x_interfaces.all());
+  // Now that all that are there have their programs: from here on what has none is news.
+  if (auto attached = x_attachments.attach_socket(programs.to_socket); !attached) {
+    errors.push_back(attached.error().text());
+  }
+  if (auto held = x_births.hold(pods, x_others ? &*x_others : nullptr); !held) {
+    errors.push_back(held.error().text());
+  }
 }
 
 Result<void> BpfRedirector::handle_netlink() {
@@ -437,10 +495,31 @@ bool BpfRedirector::attached(const std::string& interface) const {
   return x_attached.contains(interface);
 }
 
-Result<void> BpfRedirector::hold_new_pods(std::function<bool(const std::string&)> is_other) {
-  x_is_other = std::move(is_other);
+Result<void> BpfRedirector::hold_new_pods(OtherInterfaces others) {
+  x_others = std::move(others);
   std::vector<std::string> errors;
   if (x_applied) {
+    attach_interfaces(errors);
+  }
+  if (!errors.empty()) {
+    return joined(errors);
+  }
+  return {};
+}
+
+Result<void> BpfRedirector::end_holds(std::chrono::steady_clock::time_point begun) {
+  bool any = false;
+  for (const auto& [index, interface] : x_interfaces.all()) {
+    const auto hold = x_holds.find(interface.serial);
+    if (hold != x_holds.end() && !hold->second.ended && hold->second.begun <= begun) {
+      hold->second.ended = any = true;
+      log::warning("{}: nobody has said whose interface this is; it is held no longer, and no "
+                   "policy has a say in what it sends",
+                   interface.name);
+    }
+  }
+  std::vector<std::string> errors;
+  if (any && x_applied) {
     attach_interfaces(errors);
   }
   if (!errors.empty()) {

@@ -20,9 +20,10 @@
 // Map-in-map writes wait until running programs are done, so no packet sees a slot being filled.
 //
 // Interfaces: those that an EndpointState names get weir_from_pod and weir_to_pod, all others but
-// loopback weir_from_net and weir_to_net. New pods' that are held get the pods' programs as well:
-// as no address is theirs, these drop everything. One that appears later gets them when its
-// notification is read: the control thread must poll netlink_fd().
+// loopback weir_from_net and weir_to_net; a bridge of which all ports are pods' has weir_from_ports
+// in place of weir_from_net. New pods' that are held get the pods' programs as well: as no address
+// is theirs, these drop everything. One that appears later gets them when its notification is read:
+// the control thread must poll netlink_fd(). Until then the others' programs hold it (births.h).
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
 // last_used_ns(), backend_of() and acceleration() may be called by any thread. All in the node's
@@ -38,8 +39,8 @@
 #include "redirect-bpf/user/redirector.h"
 #include "redirect-bpf/user/service_sync.h"
 
+#include <chrono>
 #include <compare>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -81,7 +82,8 @@ public:
   // an answer (RST) and do not hang.
   Result<void> set_listeners(std::span<const WorkerListeners> workers) override;
   Result<void> clear_listeners() override;
-  Result<void> hold_new_pods(std::function<bool(const std::string&)> is_other) override;
+  Result<void> hold_new_pods(OtherInterfaces others) override;
+  Result<void> end_holds(std::chrono::steady_clock::time_point begun) override;
   Result<Counters> counters() override;
   std::vector<MapUse> map_use() override;
   Result<void> set_acceleration(bool enabled) override;
@@ -125,6 +127,9 @@ private:
   Result<void> write_config(std::uint32_t revision, std::uint32_t workers);
   void remove_gone(const WantedEndpoints& wanted);
   void write_bridges(std::vector<std::string>& errors);
+  void follow_holds(const std::set<std::string>& pod_interfaces);
+  [[nodiscard]] bool is_held(const Interface& interface) const;
+  [[nodiscard]] std::set<int> bridges_of_pods(const std::set<std::string>& pod_interfaces) const;
   void attach_interfaces(std::vector<std::string>& errors);
   Result<void> begin_acceleration();
 
@@ -135,6 +140,7 @@ private:
   IdentitySync x_identities;
   UniqueFd x_reopen;
   ServiceSync x_services;
+  BirthSync x_births;
   std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_events;
   std::vector<weir_event> x_taken_events;
   std::size_t x_most_events = 0;
@@ -145,7 +151,12 @@ private:
   std::map<std::uint32_t, std::string> x_interface_names; // by endpoint
   std::map<std::uint32_t, std::uint32_t> x_bridges;       // what weir_bridges holds
   std::set<std::string> x_attached;
-  std::function<bool(const std::string&)> x_is_other; // null: new pods are not held
+  std::optional<OtherInterfaces> x_others; // nothing: new pods are not held
+  struct Hold {
+    std::chrono::steady_clock::time_point begun;
+    bool ended = false;
+  };
+  std::map<std::uint64_t, Hold> x_holds; // by Interface::serial: those taken for a new pod's
   bool x_applied = false;
   std::vector<int> x_tcp_listeners; // of the proxy; its own, while they listen
 

@@ -117,6 +117,7 @@ bool Interfaces::apply(const nlmsghdr& message, std::map<int, Interface>& all) {
       kind_of(attributes[IFLA_LINKINFO]) == "veth", kind_of(attributes[IFLA_LINKINFO]) == "bridge",
       index_in(attributes[IFLA_MASTER])};
   auto [entry, added] = all.try_emplace(info->ifi_index);
+  interface.serial = added ? ++x_last_serial : entry->second.serial;
   if (!added && entry->second == interface) {
     return false; // up, down, statistics
   }

@@ -7,6 +7,7 @@
 #include "proxy/base/result.h"
 #include "redirect-bpf/user/netlink.h"
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -18,6 +19,9 @@ struct Interface {
   bool veth = false;
   bool bridge = false;
   int master = 0; // index of what it is a port of; 0: of nothing
+  // Another for each that appears: a new interface may have the index of one that is gone. All have
+  // new ones after news was lost.
+  std::uint64_t serial = 0;
 
   bool operator==(const Interface&) const = default;
 };
@@ -39,10 +43,11 @@ private:
   Interfaces(NetlinkSocket events, NetlinkSocket requests)
       : x_events(std::move(events)), x_requests(std::move(requests)) {}
   Result<void> list();
-  static bool apply(const nlmsghdr& message, std::map<int, Interface>& all);
+  bool apply(const nlmsghdr& message, std::map<int, Interface>& all);
 
   NetlinkSocket x_events, x_requests;
   std::map<int, Interface> x_all;
+  std::uint64_t x_last_serial = 0;
 };
 
 } // namespace weir::redirect

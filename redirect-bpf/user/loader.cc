@@ -2,6 +2,7 @@
 
 #include "proxy/base/log.h"
 #include "redirect-bpf/abi/weir_abi.h"
+#include "redirect-bpf/user/kernel_layout.h"
 #include "redirect-bpf/user/pinned_maps.h"
 
 #include <bpf/bpf.h>
@@ -75,6 +76,12 @@ Result<BpfObject> BpfObject::load(const std::string& folder, const MapSizes& siz
     return resized.error();
   }
 
+  if (auto layout = kernel_layout(); layout) {
+    skeleton.rodata->weir_kernel_layout = *layout;
+  } else {
+    log::warning("a new pod's interface is not told from others before it has its programs: {}",
+                 layout.error().text());
+  }
   const auto fresh = adopt_pinned_maps(*skeleton.obj, folder);
   if (!fresh) {
     return fresh.error();
@@ -90,6 +97,9 @@ Result<BpfObject> BpfObject::load(const std::string& folder, const MapSizes& siz
   object.x_maps = {.config = bpf_map__fd(maps.weir_config),
                    .endpoints = bpf_map__fd(maps.weir_endpoints),
                    .bridges = bpf_map__fd(maps.weir_bridges),
+                   .interfaces = bpf_map__fd(maps.weir_interfaces),
+                   .births = bpf_map__fd(maps.weir_births),
+                   .names = bpf_map__fd(maps.weir_names),
                    .identities = bpf_map__fd(maps.weir_identities),
                    .policies = bpf_map__fd(maps.weir_policies),
                    .learned = bpf_map__fd(maps.weir_learned),
@@ -106,8 +116,11 @@ Result<BpfObject> BpfObject::load(const std::string& folder, const MapSizes& siz
   object.x_programs = {.from_pod = bpf_program__fd(skeleton.progs.weir_from_pod),
                        .to_pod = bpf_program__fd(skeleton.progs.weir_to_pod),
                        .from_net = bpf_program__fd(skeleton.progs.weir_from_net),
+                       .from_ports = bpf_program__fd(skeleton.progs.weir_from_ports),
                        .to_net = bpf_program__fd(skeleton.progs.weir_to_net),
-                       .reopen = bpf_program__fd(skeleton.progs.weir_reopen)};
+                       .to_socket = bpf_program__fd(skeleton.progs.weir_to_socket),
+                       .reopen = bpf_program__fd(skeleton.progs.weir_reopen),
+                       .find_netns = bpf_program__fd(skeleton.progs.weir_find_netns)};
   return object;
 }
 

@@ -28,13 +28,15 @@ struct MapSizes {
 };
 
 struct Maps {
-  int config = -1, endpoints = -1, bridges = -1, identities = -1, policies = -1, learned = -1,
-      conntrack = -1, returns = -1, services = -1, backends = -1, members = -1, translations = -1,
-      listeners = -1, counters = -1, drops = -1, events = -1;
+  int config = -1, endpoints = -1, bridges = -1, interfaces = -1, births = -1, names = -1,
+      identities = -1, policies = -1, learned = -1, conntrack = -1, returns = -1, services = -1,
+      backends = -1, members = -1, translations = -1, listeners = -1, counters = -1, drops = -1,
+      events = -1;
 };
 
 struct Programs {
-  int from_pod = -1, to_pod = -1, from_net = -1, to_net = -1, reopen = -1;
+  int from_pod = -1, to_pod = -1, from_net = -1, from_ports = -1, to_net = -1, to_socket = -1,
+      reopen = -1, find_netns = -1;
 };
 
 class BpfObject {

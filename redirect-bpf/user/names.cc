@@ -21,6 +21,7 @@ constexpr CodeName kDrops[] = {
     {WEIR_DROP_TO_LOOPBACK, "to_loopback"},
     {WEIR_DROP_NO_BACKEND, "no_backend"},
     {WEIR_DROP_PORT_IN_USE, "port_in_use"},
+    {WEIR_DROP_NO_PROGRAM, "no_program"},
     {WEIR_DROP_AUDIT, "audit"},
 };
 

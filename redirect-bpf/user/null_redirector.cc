@@ -32,7 +32,9 @@ Result<void> NullRedirector::set_listeners(std::span<const WorkerListeners> /*wo
 
 Result<void> NullRedirector::clear_listeners() { return {}; }
 
-Result<void> NullRedirector::hold_new_pods(std::function<bool(const std::string&)> /*is_other*/) {
+Result<void> NullRedirector::hold_new_pods(OtherInterfaces /*others*/) { return {}; }
+
+Result<void> NullRedirector::end_holds(std::chrono::steady_clock::time_point /*begun*/) {
   return {};
 }
 

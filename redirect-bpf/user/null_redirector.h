@@ -20,7 +20,8 @@ public:
   std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) override;
   Result<void> set_listeners(std::span<const WorkerListeners> workers) override;
   Result<void> clear_listeners() override;
-  Result<void> hold_new_pods(std::function<bool(const std::string&)> is_other) override;
+  Result<void> hold_new_pods(OtherInterfaces others) override;
+  Result<void> end_holds(std::chrono::steady_clock::time_point begun) override;
   Result<Counters> counters() override;
   std::vector<MapUse> map_use() override;
   Result<void> set_acceleration(bool enabled) override;

@@ -34,6 +34,9 @@ Result<FreshMaps> adopt_pinned_maps(bpf_object& object, const std::string& folde
   FreshMaps fresh;
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, &object) {
+    if (bpf_map__is_internal(map)) {
+      continue; // constants: this object's own
+    }
     const std::string path = folder + "/maps/" + bpf_map__name(map);
     const UniqueFd pinned(bpf_obj_get(path.c_str()));
     if (!pinned.valid()) {

@@ -10,10 +10,10 @@
 #include "proxy/base/result.h"
 #include "proxy/base/shared_map.h"
 #include "redirect-bpf/abi/weir_abi.h"
+#include "redirect-bpf/user/births.h"
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -120,10 +120,12 @@ public:
   virtual Result<void> set_listeners(std::span<const WorkerListeners> workers) = 0;
   virtual Result<void> clear_listeners() = 0; // drain: no new flows
 
-  // From now on a veth that no EndpointState names and that `is_other` does not know is taken for
-  // that of a pod nobody has told of yet: nothing passes it. Called again when `is_other` would say
-  // something else.
-  virtual Result<void> hold_new_pods(std::function<bool(const std::string&)> is_other) = 0;
+  // From now on a veth that no EndpointState names and that is not one of `others` is taken for
+  // that of a pod nobody has told of yet: nothing passes it. Called again when these have changed.
+  virtual Result<void> hold_new_pods(OtherInterfaces others) = 0;
+  // Those that were taken for a new pod's before `begun` and still are: nobody's from now on, so
+  // that they are passed by as interfaces of no pod. Until an EndpointState names one.
+  virtual Result<void> end_holds(std::chrono::steady_clock::time_point begun) = 0;
 
   virtual Result<Counters> counters() = 0;
   virtual std::vector<MapUse> map_use() = 0;

@@ -20,4 +20,7 @@ struct weir_ct_key layout_ct_key;
 struct weir_ct_entry layout_ct_entry;
 struct weir_join_config layout_join_config;
 struct weir_join_state layout_join_state;
+struct weir_births layout_births;
+struct weir_name_key layout_name_key;
+struct weir_kernel_layout layout_kernel_layout;
 struct weir_event layout_event;

@@ -81,6 +81,16 @@ TEST_CASE("every struct of the ABI has the same layout in BPF and in C++") {
         {WEIR_AT(weir_ct_entry, last_seen_ns), WEIR_AT(weir_ct_entry, revision),
          WEIR_AT(weir_ct_entry, rule), WEIR_AT(weir_ct_entry, verdict),
          WEIR_AT(weir_ct_entry, flags), WEIR_AT(weir_ct_entry, pad)});
+  check("weir_births", sizeof(weir_births),
+        {WEIR_AT(weir_births, netns), WEIR_AT(weir_births, flags), WEIR_AT(weir_births, pad)});
+  check("weir_name_key", sizeof(weir_name_key),
+        {WEIR_AT(weir_name_key, prefix_length), WEIR_AT(weir_name_key, name)});
+  check("weir_kernel_layout", sizeof(weir_kernel_layout),
+        {WEIR_AT(weir_kernel_layout, known), WEIR_AT(weir_kernel_layout, skb_dev),
+         WEIR_AT(weir_kernel_layout, dev_net), WEIR_AT(weir_kernel_layout, net_index_head),
+         WEIR_AT(weir_kernel_layout, dev_index_hlist), WEIR_AT(weir_kernel_layout, dev_ifindex),
+         WEIR_AT(weir_kernel_layout, dev_name), WEIR_AT(weir_kernel_layout, dev_link_ops),
+         WEIR_AT(weir_kernel_layout, link_ops_kind)});
   check("weir_join_config", sizeof(weir_join_config),
         {WEIR_AT(weir_join_config, node_netns), WEIR_AT(weir_join_config, enabled),
          WEIR_AT(weir_join_config, max_bytes), WEIR_AT(weir_join_config, max_messages),

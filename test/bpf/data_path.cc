@@ -159,14 +159,17 @@ void DataPath::forget_flows() {
 BpfRun DataPath::from_pod(const PacketBuilder& packet, std::uint32_t mark) {
   return run_tc_program(x_object->programs().from_pod, packet.build(), mark);
 }
-BpfRun DataPath::to_pod(const PacketBuilder& packet, std::uint32_t mark) {
-  return run_tc_program(x_object->programs().to_pod, packet.build(), mark);
+BpfRun DataPath::to_pod(const PacketBuilder& packet, std::uint32_t mark, std::uint32_t came_by) {
+  return run_tc_program(x_object->programs().to_pod, packet.build(), mark, 1, came_by);
 }
 BpfRun DataPath::from_net(const PacketBuilder& packet, std::uint32_t mark) {
   return run_tc_program(x_object->programs().from_net, packet.build(), mark);
 }
-BpfRun DataPath::to_net(const PacketBuilder& packet, std::uint32_t mark) {
-  return run_tc_program(x_object->programs().to_net, packet.build(), mark);
+BpfRun DataPath::from_ports(const PacketBuilder& packet) {
+  return run_tc_program(x_object->programs().from_ports, packet.build());
+}
+BpfRun DataPath::to_net(const PacketBuilder& packet, std::uint32_t mark, std::uint32_t came_by) {
+  return run_tc_program(x_object->programs().to_net, packet.build(), mark, 1, came_by);
 }
 
 std::uint64_t DataPath::sum(int map, std::uint32_t index) {

@@ -73,9 +73,14 @@ public:
   void forget_flows();
 
   BpfRun from_pod(const PacketBuilder& packet, std::uint32_t mark = 0);
-  BpfRun to_pod(const PacketBuilder& packet, std::uint32_t mark = 0);
+  // `came_by`: the interface that the packet entered the node by; 0: it is the node's own.
+  BpfRun to_pod(const PacketBuilder& packet, std::uint32_t mark = 0, std::uint32_t came_by = 0);
   BpfRun from_net(const PacketBuilder& packet, std::uint32_t mark = 0);
-  BpfRun to_net(const PacketBuilder& packet, std::uint32_t mark = 0);
+  BpfRun from_ports(const PacketBuilder& packet);
+  BpfRun to_net(const PacketBuilder& packet, std::uint32_t mark = 0, std::uint32_t came_by = 0);
+
+  // For what has to be written as the process would.
+  [[nodiscard]] const redirect::Maps& maps() const { return x_object->maps(); }
 
   std::uint64_t drops(weir_drop reason, weir_direction direction);
   std::uint64_t count(weir_counter counter);

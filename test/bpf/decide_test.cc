@@ -254,3 +254,35 @@ TEST_CASE("a message between joined sockets overtakes nothing and piles up nowhe
   view.queued = 0;
   CHECK(step() == WEIR_JOIN_SOCKETS);
 }
+
+TEST_CASE("what came by an interface without programs is held as a pod's, and nothing else is") {
+  constexpr std::uint32_t kOff = 0, kPods = WEIR_BIRTHS_HELD,
+                          kAll = WEIR_BIRTHS_HELD | WEIR_BIRTHS_VETHS;
+  for (const std::uint8_t kind :
+       {WEIR_INTERFACE_UNTOLD, WEIR_INTERFACE_GONE, WEIR_INTERFACE_VETH, WEIR_INTERFACE_OTHER}) {
+    for (const bool other : {false, true}) {
+      for (const bool from_pod : {false, true}) {
+        INFO("kind " << int{kind} << ", other " << other << ", from a pod " << from_pod);
+        CHECK_FALSE(weir_holds_birth(kind, kOff, other, from_pod));
+        CHECK_FALSE(weir_holds_birth(kind, WEIR_BIRTHS_VETHS, other, from_pod));
+        const bool there = kind != WEIR_INTERFACE_GONE;
+        CHECK(weir_holds_birth(kind, kPods, other, from_pod) == (there && from_pod));
+        CHECK(weir_holds_birth(kind, kAll, other, from_pod) ==
+              (there && (from_pod || (kind == WEIR_INTERFACE_VETH && !other))));
+      }
+    }
+  }
+}
+
+TEST_CASE("what comes up through a bridge of pods is held unless its pod has a port there") {
+  constexpr std::uint32_t kPods = WEIR_BIRTHS_HELD, kAll = WEIR_BIRTHS_HELD | WEIR_BIRTHS_VETHS;
+  for (const std::uint32_t flags : {0u, kPods, kAll}) {
+    CHECK_FALSE(weir_holds_at_bridge(flags, true, true));
+  }
+  CHECK_FALSE(weir_holds_at_bridge(0, true, false));
+  CHECK_FALSE(weir_holds_at_bridge(0, false, false));
+  CHECK(weir_holds_at_bridge(kPods, true, false));
+  CHECK_FALSE(weir_holds_at_bridge(kPods, false, false));
+  CHECK(weir_holds_at_bridge(kAll, true, false));
+  CHECK(weir_holds_at_bridge(kAll, false, false));
+}

@@ -337,7 +337,7 @@ TEST_CASE("an interface that appears later is enforced when its notification is 
        redirect::list_folder(redirect::pin_folder(lab.bpffs) + "/links")) {
     links.insert(name.substr(0, name.find('_')));
   }
-  CHECK(links.size() == 3); // pa, pb, uplink
+  CHECK(links.size() == 4); // pa, pb, uplink, and that of the node's sockets
 }
 
 TEST_CASE("policy holds while no process is there, and the next one takes over what it finds") {
@@ -365,7 +365,7 @@ TEST_CASE("policy holds while no process is there, and the next one takes over w
     return ids;
   };
   const auto before = link_ids();
-  CHECK(before.size() == 6);
+  CHECK(before.size() == 7);
   lab.close();
 
   const UniqueFd allowed_server = tcp_listener(lab.world, at("192.0.2.9", 80));
@@ -480,8 +480,8 @@ TEST_CASE("cleanup leaves everything as it was before") {
     REQUIRE(::bpf_map_get_info_by_fd(map.get(), &info, &length) == 0);
     maps.insert(info.id);
   }
-  CHECK(programs.size() == 4);
-  CHECK(maps.size() == 18);
+  CHECK(programs.size() == 5);
+  CHECK(maps.size() == 21);
 
   // While the process still runs, and once more when it is gone.
   REQUIRE(lab.node.on_thread([&] { return redirect::cleanup(lab.bpffs); }).has_value());

@@ -9,11 +9,12 @@
 
 namespace weir::test {
 
-BpfRun run_tc_program(int program, const Bytes& packet, std::uint32_t mark,
-                      std::uint32_t interface) {
+BpfRun run_tc_program(int program, const Bytes& packet, std::uint32_t mark, std::uint32_t interface,
+                      std::uint32_t came_by) {
   __sk_buff context{};
   context.mark = mark;
   context.ifindex = interface;
+  context.ingress_ifindex = came_by;
   std::array<std::uint8_t, 4096> out{};
   LIBBPF_OPTS(bpf_test_run_opts, options);
   options.data_in = packet.data();

@@ -4,9 +4,11 @@
 #include "test/integration/policies.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -136,6 +138,56 @@ TEST_CASE("no packet of a new pod passes before its object is known, and its pol
   Pod& other = cluster.lab.add_pod({"beside", "docker1", {}});
   const EagerPod beside(other.netns(), 'o');
   CHECK(eventually([&] { return world.take('o') > 0; }));
+}
+
+TEST_CASE("no packet of a new pod passes while weir cannot look at all") {
+  require_kube_api();
+  Cluster cluster("otherInterfaces: [\"lxcdocker*\"]");
+  const bool bridged = GENERATE(false, true);
+  cluster.api.install_kinds();
+  cluster.lab.start_weir();
+  WorldPort world(cluster.lab.world());
+  CHECK(cluster.becomes("/", 200));
+  if (bridged) {
+    cluster.lab.use_bridge(true);
+    Pod& neighbour = cluster.lab.add_pod({"shop", "neighbour", {}});
+    cluster.add(neighbour);
+    CHECK(eventually([&] { return cluster.state_of("neighbour") == "untouched"; }));
+  }
+  Pod& born = cluster.lab.add_pod({"shop", "born", {{"app", "free"}}}, false);
+  Pod& other = cluster.lab.add_pod({"beside", "docker1", {}}, false);
+  cluster.lab.weir().send_signal(SIGSTOP);
+  {
+    const EagerPod eager(born.netns(), 'e');
+    cluster.lab.connect_pod(born);
+    CHECK(eventually([&] { return eager.sent() >= 200; }));
+    if (!bridged) { // a bridge of pods is one of pods alone
+      const EagerPod beside(other.netns(), 'o');
+      cluster.lab.connect_pod(other);
+      CHECK(eventually([&] { return world.take('o') > 0; }));
+    }
+    CHECK(world.take('e') == 0);
+    cluster.lab.weir().send_signal(SIGCONT);
+    CHECK(eventually([&] { return cluster.lab.admin("/ready").has_value(); }));
+    CHECK(world.take('e') == 0);
+    cluster.add(born);
+    CHECK(eventually([&] { return world.take('e') > 0; }));
+  }
+}
+
+TEST_CASE("a hold that has an end lets a pod pass that nobody tells of") {
+  require_kube_api();
+  Cluster cluster("holdNewPodsFor: 3s");
+  cluster.api.install_kinds();
+  cluster.lab.start_weir();
+  WorldPort world(cluster.lab.world());
+  CHECK(cluster.becomes("/", 200));
+  Pod& born = cluster.lab.add_pod({"shop", "born", {{"app", "free"}}}, false);
+  const EagerPod eager(born.netns(), 'e');
+  cluster.lab.connect_pod(born);
+  CHECK(eventually([&] { return eager.sent() >= 50; }));
+  CHECK(eventually([&] { return world.take('e') > 0; }));
+  CHECK(cluster.lab.weir_log().find("lxcborn: nobody has said") != std::string::npos);
 }
 
 } // namespace

@@ -318,6 +318,7 @@ TEST_CASE("the Kubernetes API is the source where its section is, and no file be
   REQUIRE(listed.config.has_value());
   CHECK((**listed.config).kubernetes.ignore_labels == std::vector<std::string>{"a/b"});
   CHECK((**listed.config).kubernetes.other_interfaces == std::vector<std::string>{"docker*"});
+  CHECK((**listed.config).kubernetes.hold_new_pods_for == std::chrono::seconds(0)); // for ever
 }
 
 } // namespace

@@ -73,9 +73,8 @@ public:
                      std::span<const redirect::EndpointState> /*endpoints*/) override {
     return {};
   }
-  Result<void> hold_new_pods(std::function<bool(const std::string&)> /*is_other*/) override {
-    return {};
-  }
+  Result<void> hold_new_pods(redirect::OtherInterfaces /*others*/) override { return {}; }
+  Result<void> end_holds(std::chrono::steady_clock::time_point /*begun*/) override { return {}; }
   Result<void> set_services(std::span<const redirect::ServiceState> /*services*/) override {
     return {};
   }
