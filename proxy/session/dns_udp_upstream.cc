@@ -73,7 +73,7 @@ bool DnsUdpUpstream::ask(DnsQuestion& question) {
     // Fragments do not reach a pod that policy is about, nor weir in its place.
     dns::limit_udp_payload(question.message, question.query.question, dns::kUnfragmented);
   }
-  socket->used = Clock::now();
+  socket->used = question.started;
   ++socket->uses;
   const ssize_t sent =
       ::send(socket->fd.get(), question.message.data(), question.message.size(), MSG_DONTWAIT);
