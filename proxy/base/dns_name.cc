@@ -17,29 +17,20 @@ char lower(char c) {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-bool stands_for_itself(char c) { return c > 0x20 && c < 0x7f && c != '.' && c != '\\'; }
-
-void write_escaped(char c, TextWriter& text) {
-  text.put('\\');
-  if (c == '.' || c == '\\') {
-    text.put(c);
-    return;
-  }
-  const auto byte = static_cast<unsigned char>(c);
-  for (const int digit : {byte / 100, byte / 10 % 10, byte % 10}) {
-    text.put(static_cast<char>('0' + digit));
-  }
-}
-
 void write_label(std::string_view label, TextWriter& text) {
-  while (!label.empty()) {
-    const auto* const plain_end = std::find_if_not(label.begin(), label.end(), stands_for_itself);
-    const auto plain = static_cast<std::size_t>(plain_end - label.begin());
-    text.put(label.substr(0, plain));
-    label.remove_prefix(plain);
-    if (!label.empty()) {
-      write_escaped(label.front(), text);
-      label.remove_prefix(1);
+  for (const char c : label) {
+    if (c > 0x20 && c < 0x7f && c != '.' && c != '\\') {
+      text.put(c);
+      continue;
+    }
+    text.put('\\');
+    if (c == '.' || c == '\\') {
+      text.put(c);
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    for (const int digit : {byte / 100, byte / 10 % 10, byte % 10}) {
+      text.put(static_cast<char>('0' + digit));
     }
   }
 }

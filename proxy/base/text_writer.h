@@ -21,7 +21,10 @@ public:
   // The room outlives it.
   explicit TextWriter(std::span<char> room) : x_at(room.data()), x_end(room.data() + room.size()) {}
 
-  void put(char c) { put(std::string_view(&c, 1)); }
+  void put(char c) {
+    WEIR_CHECK(x_at != x_end);
+    *x_at++ = c;
+  }
   void put(std::string_view text) {
     WEIR_CHECK(text.size() <= static_cast<std::size_t>(x_end - x_at));
     x_at = std::copy(text.begin(), text.end(), x_at);
