@@ -10,9 +10,15 @@ namespace {
 constexpr std::size_t kMaxLabels = 128;
 constexpr std::size_t kMaxNameBytes = 253;
 
-bool dns_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
+constexpr auto kDnsCharacters = [] {
+  std::array<bool, 256> known{};
+  for (const char c : std::string_view("abcdefghijklmnopqrstuvwxyz0123456789-_")) {
+    known[static_cast<unsigned char>(c)] = true;
+  }
+  return known;
+}();
+
+bool dns_character(char c) { return kDnsCharacters[static_cast<unsigned char>(c)]; }
 
 char lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
 
@@ -51,49 +57,37 @@ bool label_matches(std::string_view pattern, std::string_view label) {
   return p == pattern.size();
 }
 
-// A name's labels in place, outermost first; false when it has too many.
-struct LabelList {
-  std::array<std::string_view, kMaxLabels> labels;
+// Of a name in wire form (DnsName::wire()), which goes on behind its first label then.
+std::string_view take_label(std::string_view& wire) {
+  const std::size_t length = static_cast<unsigned char>(wire.front());
+  const std::string_view label = wire.substr(1, length);
+  wire.remove_prefix(1 + length);
+  return label;
+}
+
+std::size_t label_count(std::string_view wire) {
   std::size_t count = 0;
-
-  bool add(std::string_view label) {
-    if (count == labels.size()) {
-      return false;
-    }
-    labels[count++] = label;
-    return true;
+  for (; !wire.empty(); ++count) {
+    take_label(wire);
   }
-};
-
-bool split_wire(const std::string& wire, LabelList& out) {
-  for (std::size_t at = 0; at < wire.size();) {
-    const auto length = static_cast<unsigned char>(wire[at]);
-    if (!out.add(std::string_view(wire).substr(at + 1, length))) {
-      return false;
-    }
-    at += 1 + length;
-  }
-  return true;
+  return count;
 }
 
 bool labels_match(const std::vector<std::string>& patterns, bool any_prefix,
-                  const LabelList& name) {
-  if (any_prefix ? name.count <= patterns.size() : name.count != patterns.size()) {
+                  std::string_view wire) {
+  const std::size_t count = label_count(wire);
+  if (any_prefix ? count <= patterns.size() : count != patterns.size()) {
     return false;
   }
-  const std::size_t skipped = name.count - patterns.size();
-  for (std::size_t i = 0; i < skipped; ++i) {
-    const std::string_view label = name.labels[i];
-    if (label.empty() || !std::all_of(label.begin(), label.end(), dns_character)) {
+  for (std::size_t skipped = count - patterns.size(); skipped > 0; --skipped) {
+    const std::string_view label = take_label(wire);
+    if (!std::all_of(label.begin(), label.end(), dns_character)) {
       return false;
     }
   }
-  for (std::size_t i = 0; i < patterns.size(); ++i) {
-    if (!label_matches(patterns[i], name.labels[skipped + i])) {
-      return false;
-    }
-  }
-  return true;
+  return std::all_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return label_matches(pattern, take_label(wire));
+  });
 }
 
 } // namespace
@@ -158,10 +152,8 @@ bool NameMatcher::matches(const DnsName& name) const {
     return true;
   case Kind::kLiteral:
     return name == x_name;
-  case Kind::kPattern: {
-    LabelList labels;
-    return split_wire(name.wire(), labels) && labels_match(x_labels, x_any_prefix, labels);
-  }
+  case Kind::kPattern:
+    return labels_match(x_labels, x_any_prefix, name.wire());
   }
   return false;
 }
@@ -170,32 +162,27 @@ bool NameMatcher::matches_server_name(std::string_view name) const {
   if (name.empty() || name.size() > kMaxNameBytes || x_kind == Kind::kNever) {
     return false;
   }
-  std::array<char, kMaxNameBytes> buffer{};
-  std::transform(name.begin(), name.end(), buffer.begin(), lower);
-  const std::string_view lowered(buffer.data(), name.size());
-  LabelList labels;
-  for (std::string_view rest = lowered;;) {
+  std::array<char, 1 + kMaxNameBytes> wire; // as DnsName::wire()
+  std::size_t size = 0;
+  for (std::string_view rest = name;;) {
     const auto dot = rest.find('.');
     const std::string_view label = rest.substr(0, dot);
-    if (label.empty() || !std::all_of(label.begin(), label.end(), dns_character) ||
-        !labels.add(label)) {
+    wire[size++] = static_cast<char>(label.size());
+    char* const at = wire.data() + size;
+    char* const end = std::transform(label.begin(), label.end(), at, lower);
+    if (label.empty() || !std::all_of(at, end, dns_character)) {
       return false;
     }
+    size += label.size();
     if (dot == std::string_view::npos) {
       break;
     }
     rest.remove_prefix(dot + 1);
   }
-  if (x_kind == Kind::kAll) {
-    return true;
-  }
-  if (x_kind == Kind::kPattern) {
-    return labels_match(x_labels, x_any_prefix, labels);
-  }
-  LabelList literal_labels;
-  return split_wire(x_name.wire(), literal_labels) && literal_labels.count == labels.count &&
-         std::equal(labels.labels.begin(), labels.labels.begin() + static_cast<long>(labels.count),
-                    literal_labels.labels.begin());
+  const std::string_view asked(wire.data(), size);
+  return x_kind == Kind::kAll ||
+         (x_kind == Kind::kPattern ? labels_match(x_labels, x_any_prefix, asked)
+                                   : asked == x_name.wire());
 }
 
 } // namespace weir::policy

@@ -4,6 +4,7 @@
 #include "proxy/base/json_text.h"
 #include "proxy/base/log.h"
 #include "proxy/base/rfc3339.h"
+#include "proxy/base/text_writer.h"
 #include "proxy/base/unique_fd.h"
 
 #include <arpa/inet.h>
@@ -13,10 +14,10 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <charconv>
 #include <climits>
 #include <condition_variable>
 #include <csignal>
@@ -36,74 +37,95 @@ constexpr std::size_t kMaxValue = 8 * 1024;
 constexpr std::array<std::string_view, kAccessVerdicts> kVerdicts = {"ALLOWED", "DENIED", "AUDIT",
                                                                      "ERROR"};
 
-void append_number(std::uint64_t number, std::string& out) {
-  char digits[20];
-  const auto end = std::to_chars(std::begin(digits), std::end(digits), number).ptr;
-  out.append(digits, end);
-}
-
-void append_ip(const IpAddress& ip, std::string& out) {
+void write_ip(const IpAddress& ip, TextWriter& out) {
   const auto& bytes = ip.bytes();
   if (ip.is_v4()) {
     for (std::size_t i = 12; i < 16; ++i) {
-      append_number(bytes[i], out);
+      out.number(bytes[i]);
       if (i < 15) {
-        out.push_back('.');
+        out.put('.');
       }
     }
     return;
   }
   char text[INET6_ADDRSTRLEN];
-  out += inet_ntop(AF_INET6, bytes.data(), text, sizeof text);
+  out.put(inet_ntop(AF_INET6, bytes.data(), text, sizeof text));
 }
+
+// A member's name as it stands in the line: ,"name":
+class Key {
+public:
+  template <std::size_t size>
+  consteval Key(const char (&name)[size]) // NOLINT(*-explicit-*): a name where a key is wanted
+      : x_size(size + 3) {
+    x_text[0] = ',';
+    x_text[1] = '"';
+    std::copy_n(name, size - 1, x_text.begin() + 2);
+    x_text[size + 1] = '"';
+    x_text[size + 2] = ':';
+  }
+  [[nodiscard]] constexpr std::string_view text() const { return {x_text.data(), x_size}; }
+
+private:
+  std::array<char, 24> x_text{};
+  std::size_t x_size;
+};
 
 // Writes the members of one object; what is empty or absent is left out.
 class Members {
 public:
-  explicit Members(std::string& out) : x_out(out) { x_out.push_back('{'); }
+  explicit Members(TextWriter& out) : x_out(out) { x_out.put('{'); }
 
-  void key(std::string_view name) {
-    if (!x_first) {
-      x_out.push_back(',');
-    }
+  void key(const Key& name) {
+    x_out.put(name.text().substr(x_first ? 1 : 0));
     x_first = false;
-    x_out.push_back('"');
-    x_out += name;
-    x_out += "\":";
   }
-  void text(std::string_view name, std::string_view value) {
+  void text(const Key& name, std::string_view value) {
     if (!value.empty()) {
       key(name);
-      append_json_text(value, kMaxValue, x_out);
+      write_json_text(value, kMaxValue, x_out);
     }
   }
-  void number(std::string_view name, std::optional<std::uint64_t> value) {
+  void number(const Key& name, std::optional<std::uint64_t> value) {
     if (value) {
       key(name);
-      append_number(*value, x_out);
+      x_out.number(*value);
     }
   }
-  void close() { x_out.push_back('}'); }
+  void close() { x_out.put('}'); }
 
 private:
-  std::string& x_out;
+  TextWriter& x_out;
   bool x_first = true;
 };
 
-void append_peer(const AccessRecord::Peer& peer, bool with_port, std::string& out) {
+void write_peer(const AccessRecord::Peer& peer, bool with_port, TextWriter& out) {
   Members members(out);
   members.text("namespace", peer.peer_namespace);
   members.text("pod", peer.pod);
   if (peer.ip != IpAddress()) {
     members.key("ip");
-    out.push_back('"');
-    append_ip(peer.ip, out);
-    out.push_back('"');
+    out.put('"');
+    write_ip(peer.ip, out);
+    out.put('"');
   }
   if (with_port && peer.port != 0) {
     members.number("port", peer.port);
   }
   members.close();
+}
+
+// Enough for either form of the line: its texts, and the keys, numbers and addresses around them.
+std::size_t room_for(const AccessRecord& record) {
+  std::size_t room = 1024;
+  for (const std::string_view text :
+       {record.direction, record.protocol, record.source.peer_namespace, record.source.pod,
+        record.destination.peer_namespace, record.destination.pod, record.method, record.path,
+        record.host, record.query_name, record.query_type, record.denied_by, record.denying_rule,
+        record.nearest, record.reason, record.header_mismatches}) {
+    room += json_text_room(text, kMaxValue);
+  }
+  return room;
 }
 
 // --- the way to the file
@@ -453,19 +475,21 @@ private:
 
 } // namespace
 
-void format_access_record(const AccessRecord& record, std::string& line) {
-  Members members(line);
+namespace {
+
+void write_access_record(const AccessRecord& record, TextWriter& out) {
+  Members members(out);
   members.key("time");
-  line.push_back('"');
-  append_rfc3339(record.time, line);
-  line.push_back('"');
+  out.put('"');
+  write_rfc3339(record.time, out);
+  out.put('"');
   members.text("verdict", kVerdicts[static_cast<std::size_t>(record.verdict)]);
   members.text("direction", record.direction);
   members.text("protocol", record.protocol);
   members.key("source");
-  append_peer(record.source, false, line);
+  write_peer(record.source, false, out);
   members.key("destination");
-  append_peer(record.destination, true, line);
+  write_peer(record.destination, true, out);
   members.text("method", record.method);
   members.text("path", record.path);
   members.text("host", record.host);
@@ -487,10 +511,8 @@ void format_access_record(const AccessRecord& record, std::string& line) {
                    static_cast<std::uint64_t>(std::max<std::int64_t>(0, record.duration->count())));
   }
   members.close();
-  line.push_back('\n');
+  out.put('\n');
 }
-
-namespace {
 
 // Envoy's response flags that say the same (its documentation, "access log", RESPONSE_FLAGS).
 std::string_view envoy_flags(const AccessRecord& record) {
@@ -528,52 +550,58 @@ std::string_view envoy_flags(const AccessRecord& record) {
   return record.status.value_or(0) >= 500 ? "UPE" : "DPE";
 }
 
-void append_quoted(std::string_view text, std::string& out) {
-  append_json_text(text.empty() ? "-" : text, kMaxValue, out);
+void write_or_dash(std::string_view text, TextWriter& out) {
+  write_json_characters(text.empty() ? "-" : text, kMaxValue, out);
 }
-
-} // namespace
 
 // [%START_TIME%] "%METHOD% %PATH% %PROTOCOL%" %CODE% %FLAGS% %RECEIVED% %SENT% %DURATION%
 // %UPSTREAM_SERVICE_TIME% "%X-FORWARDED-FOR%" "%USER-AGENT%" "%X-REQUEST-ID%" "%AUTHORITY%"
 // "%UPSTREAM_HOST%"
-void format_envoy_record(const AccessRecord& record, std::string& line) {
-  line.push_back('[');
-  append_rfc3339(record.time, line);
-  line += "] ";
-  append_quoted(record.method, line);
-  line.back() = ' ';
-  const std::size_t path = line.size();
-  append_quoted(!record.path.empty() ? record.path : record.query_name, line);
-  line.erase(path, 1);
-  line.back() = ' ';
-  line += record.protocol == "http" ? "HTTP/1.1" : record.protocol;
-  line += "\" ";
-  append_number(static_cast<std::uint64_t>(std::max(0, record.status.value_or(0))), line);
-  line.push_back(' ');
-  line += envoy_flags(record);
-  line.push_back(' ');
-  append_number(record.bytes_in.value_or(0), line);
-  line.push_back(' ');
-  append_number(record.bytes_out.value_or(0), line);
-  line.push_back(' ');
-  append_number(record.duration ? static_cast<std::uint64_t>(
-                                      std::max<std::int64_t>(0, record.duration->count() / 1000))
-                                : 0,
-                line);
-  line += " - \"-\" \"-\" \"-\" ";
-  append_quoted(record.host, line);
-  line += " \"";
+void write_envoy_record(const AccessRecord& record, TextWriter& out) {
+  out.put('[');
+  write_rfc3339(record.time, out);
+  out.put("] \"");
+  write_or_dash(record.method, out);
+  out.put(' ');
+  write_or_dash(!record.path.empty() ? record.path : record.query_name, out);
+  out.put(' ');
+  out.put(record.protocol == "http" ? "HTTP/1.1" : record.protocol);
+  out.put("\" ");
+  out.number(static_cast<std::uint64_t>(std::max(0, record.status.value_or(0))));
+  out.put(' ');
+  out.put(envoy_flags(record));
+  out.put(' ');
+  out.number(record.bytes_in.value_or(0));
+  out.put(' ');
+  out.number(record.bytes_out.value_or(0));
+  out.put(' ');
+  out.number(record.duration ? static_cast<std::uint64_t>(
+                                   std::max<std::int64_t>(0, record.duration->count() / 1000))
+                             : 0);
+  out.put(" - \"-\" \"-\" \"-\" \"");
+  write_or_dash(record.host, out);
+  out.put("\" \"");
   if (record.destination.ip != IpAddress()) {
     const bool v6 = !record.destination.ip.is_v4();
-    line += v6 ? "[" : "";
-    append_ip(record.destination.ip, line);
-    line += v6 ? "]:" : ":";
-    append_number(record.destination.port, line);
+    out.put(v6 ? "[" : "");
+    write_ip(record.destination.ip, out);
+    out.put(v6 ? "]:" : ":");
+    out.number(record.destination.port);
   } else {
-    line.push_back('-');
+    out.put('-');
   }
-  line += "\"\n";
+  out.put("\"\n");
+}
+
+} // namespace
+
+void format_access_record(const AccessRecord& record, std::string& line) {
+  append_written(line, room_for(record),
+                 [&](TextWriter& out) { write_access_record(record, out); });
+}
+
+void format_envoy_record(const AccessRecord& record, std::string& line) {
+  append_written(line, room_for(record), [&](TextWriter& out) { write_envoy_record(record, out); });
 }
 
 Result<std::unique_ptr<AccessLog>> AccessLog::open(const std::string& path, unsigned writers,

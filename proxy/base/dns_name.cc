@@ -1,7 +1,8 @@
 #include "proxy/base/dns_name.h"
 
+#include "proxy/base/text_writer.h"
+
 #include <algorithm>
-#include <cstdio>
 
 namespace weir {
 namespace {
@@ -9,9 +10,30 @@ namespace {
 constexpr std::size_t kMaxLabel = 63;
 constexpr std::size_t kMaxName = 254; // RFC 1035 §2.3.4: 255 with the root's byte
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  const auto letter = static_cast<unsigned char>(c - 'A');
+  return static_cast<char>(c + ((letter < 26) << 5)); // no branch: names are long
+}
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+void write_label(std::string_view label, TextWriter& text) {
+  for (const char c : label) {
+    if (c > 0x20 && c < 0x7f && c != '.' && c != '\\') {
+      text.put(c);
+      continue;
+    }
+    text.put('\\');
+    if (c == '.' || c == '\\') {
+      text.put(c);
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    for (const int digit : {byte / 100, byte / 10 % 10, byte % 10}) {
+      text.put(static_cast<char>('0' + digit));
+    }
+  }
+}
 
 } // namespace
 
@@ -79,6 +101,24 @@ std::optional<DnsName> DnsName::from_labels(const std::vector<std::string>& labe
   return name;
 }
 
+std::optional<DnsName> DnsName::from_wire(std::string_view wire) {
+  if (wire.size() > kMaxName) {
+    return std::nullopt;
+  }
+  for (std::size_t at = 0; at < wire.size();) {
+    const std::size_t length = static_cast<unsigned char>(wire[at]);
+    if (length == 0 || length > kMaxLabel || wire.size() - at - 1 < length) {
+      return std::nullopt;
+    }
+    at += 1 + length;
+  }
+  DnsName name;
+  name.x_wire.assign(wire);
+  // Lengths are below 'A', so that lower() leaves them alone.
+  std::transform(name.x_wire.begin(), name.x_wire.end(), name.x_wire.begin(), lower);
+  return name;
+}
+
 std::vector<std::string_view> DnsName::labels() const {
   std::vector<std::string_view> labels;
   const std::string_view wire = x_wire;
@@ -91,35 +131,24 @@ std::vector<std::string_view> DnsName::labels() const {
 }
 
 std::string DnsName::to_text() const {
-  if (is_root()) {
-    return ".";
-  }
   std::string text;
-  text.reserve(x_wire.size());
-  const auto plain = [](char c) { return c > 0x20 && c < 0x7f && c != '.' && c != '\\'; };
-  std::string_view label;
-  for (std::size_t at = 0; at < x_wire.size(); at += 1 + label.size()) {
-    label = std::string_view(x_wire).substr(at + 1, static_cast<unsigned char>(x_wire[at]));
-    if (std::all_of(label.begin(), label.end(), plain)) {
-      text.append(label).push_back('.');
-      continue;
-    }
-    for (const char c : label) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (c == '.' || c == '\\') {
-        text.push_back('\\');
-        text.push_back(c);
-      } else if (byte <= 0x20 || byte >= 0x7f) {
-        char escaped[5];
-        std::snprintf(escaped, sizeof escaped, "\\%03u", byte);
-        text += escaped;
-      } else {
-        text.push_back(c);
-      }
-    }
-    text.push_back('.');
-  }
+  append_text(text);
   return text;
+}
+
+void DnsName::append_text(std::string& out) const {
+  constexpr std::size_t kEscaped = 4; // bytes
+  append_written(out, x_wire.size() * kEscaped + 1, [this](TextWriter& text) {
+    if (is_root()) {
+      text.put('.');
+    }
+    std::string_view label;
+    for (std::size_t at = 0; at < x_wire.size(); at += 1 + label.size()) {
+      label = std::string_view(x_wire).substr(at + 1, static_cast<unsigned char>(x_wire[at]));
+      write_label(label, text);
+      text.put('.');
+    }
+  });
 }
 
 } // namespace weir

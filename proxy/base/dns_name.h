@@ -21,9 +21,12 @@ public:
   static std::optional<DnsName> from_text(std::string_view text);
   // Labels as they came off the wire, outermost first, without the root.
   static std::optional<DnsName> from_labels(const std::vector<std::string>& labels);
+  // wire() of a name in any letter case. Nothing when the labels are not what they may be.
+  static std::optional<DnsName> from_wire(std::string_view wire);
 
   // Escaped, with a trailing dot: "www.example.com.", "."
   [[nodiscard]] std::string to_text() const;
+  void append_text(std::string& out) const;
   // Length-prefixed labels without the root's zero byte.
   [[nodiscard]] const std::string& wire() const { return x_wire; }
   [[nodiscard]] bool is_root() const { return x_wire.empty(); }
@@ -41,7 +44,9 @@ private:
 
 template <>
 struct std::hash<weir::DnsName> {
-  std::size_t operator()(const weir::DnsName& name) const noexcept {
+  // Not noexcept: so libstdc++ keeps the hash beside each name, instead of taking it anew of all
+  // those that it passes in a bucket.
+  std::size_t operator()(const weir::DnsName& name) const {
     return std::hash<std::string>{}(name.wire());
   }
 };

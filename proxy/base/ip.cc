@@ -3,6 +3,7 @@
 #include "proxy/base/check.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -102,8 +103,18 @@ std::uint8_t IpPrefix::length() const {
 }
 
 bool IpPrefix::contains(const IpAddress& address) const {
+  const auto word = [](const IpAddress& of, std::size_t at) {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, of.bytes().data() + at, sizeof bytes);
+    return be64toh(bytes);
+  };
+  const std::uint64_t high = word(address, 0) ^ word(x_address, 0);
+  const std::uint64_t low = word(address, 8) ^ word(x_address, 8);
+  const bool begins_with_it = x_mapped_length <= 64
+                                  ? x_mapped_length == 0 || high >> (64 - x_mapped_length) == 0
+                                  : high == 0 && low >> (128 - x_mapped_length) == 0;
   // ::/0 is IPv6 only, although the mapped form of every IPv4 address lies in it.
-  return address.is_v4() == x_v4 && IpPrefix(address, length()).x_address == x_address;
+  return begins_with_it && address.is_v4() == x_v4;
 }
 
 bool IpPrefix::contains(const IpPrefix& other) const {

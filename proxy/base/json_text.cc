@@ -1,5 +1,8 @@
 #include "proxy/base/json_text.h"
 
+#include <algorithm>
+#include <array>
+
 namespace weir {
 namespace {
 
@@ -36,22 +39,30 @@ bool is_deceptive(char32_t code) {
          (code >= 0x2066 && code <= 0x2069);
 }
 
-void append_escape(char32_t code, std::string& out) {
+constexpr std::size_t kEscape = 6; // bytes
+
+void write_escape(char32_t code, TextWriter& out) {
   static constexpr std::string_view kHex = "0123456789abcdef";
-  out += "\\u";
+  out.put("\\u");
   for (int shift = 12; shift >= 0; shift -= 4) {
-    out.push_back(kHex[code >> shift & 0xf]);
+    out.put(kHex[code >> shift & 0xf]);
   }
 }
 
-bool is_plain(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return byte >= 0x20 && byte < 0x7f && c != '"' && c != '\\';
-}
+// Characters that stand for themselves.
+constexpr auto kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (std::size_t c = 0x20; c < 0x7f; ++c) {
+    plain[c] = c != '"' && c != '\\';
+  }
+  return plain;
+}();
+
+bool is_plain(char c) { return kPlain[static_cast<unsigned char>(c)]; }
 
 } // namespace
 
-void append_json_text(std::string_view text, std::size_t most, std::string& out) {
+void write_json_characters(std::string_view text, std::size_t most, TextWriter& out) {
   const bool cut = text.size() > most;
   if (cut) {
     std::size_t end = most;
@@ -61,13 +72,12 @@ void append_json_text(std::string_view text, std::size_t most, std::string& out)
     }
     text = text.substr(0, end);
   }
-  out.push_back('"');
   for (std::size_t at = 0; at < text.size();) {
     std::size_t run = at;
     while (run < text.size() && is_plain(text[run])) {
       ++run;
     }
-    out.append(text.substr(at, run - at));
+    out.put(text.substr(at, run - at));
     at = run;
     if (at == text.size()) {
       break;
@@ -75,25 +85,39 @@ void append_json_text(std::string_view text, std::size_t most, std::string& out)
     const char c = text[at];
     char32_t code = 0;
     if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
+      out.put('\\');
+      out.put(c);
       ++at;
     } else if (const std::size_t length = utf8_length(text.substr(at), code); length > 0) {
       if (is_deceptive(code)) {
-        append_escape(code, out);
+        write_escape(code, out);
       } else {
-        out.append(text.substr(at, length));
+        out.put(text.substr(at, length));
       }
       at += length;
     } else {
-      append_escape(static_cast<unsigned char>(c), out);
+      write_escape(static_cast<unsigned char>(c), out);
       ++at;
     }
   }
   if (cut) {
-    out += kCut;
+    out.put(kCut);
   }
-  out.push_back('"');
+}
+
+void write_json_text(std::string_view text, std::size_t most, TextWriter& out) {
+  out.put('"');
+  write_json_characters(text, most, out);
+  out.put('"');
+}
+
+void append_json_text(std::string_view text, std::size_t most, std::string& out) {
+  append_written(out, json_text_room(text, most),
+                 [&](TextWriter& writer) { write_json_text(text, most, writer); });
+}
+
+std::size_t json_text_room(std::string_view text, std::size_t most) {
+  return std::min(text.size(), most) * kEscape + kCut.size() + 2;
 }
 
 } // namespace weir

@@ -2,28 +2,15 @@
 // the admin thread reads them all and adds up (proxy/admin/stats.h gives them names and labels).
 #pragma once
 
+#include "proxy/base/counter.h"
 #include "proxy/base/pod_volumes.h"
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 namespace weir {
-
-// Written by one thread, read by any.
-class Counter {
-public:
-  void add(std::uint64_t count = 1) {
-    // No read-modify-write needed: there is one writer.
-    x_value.store(x_value.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::uint64_t value() const { return x_value.load(std::memory_order_relaxed); }
-
-private:
-  std::atomic<std::uint64_t> x_value{0};
-};
 
 // How long something took, in buckets of microseconds. Written by one thread, read by any.
 class Durations {

@@ -128,28 +128,33 @@ std::optional<NotLearned> refusal(const IpAddress& address, const LearnRules& ru
   return std::nullopt;
 }
 
-// Where the chain ends, and the smallest time on the way; nothing when it is broken.
-struct End {
-  DnsName name;
+// The way from the question to its end, and the smallest time on it.
+struct Chain {
+  std::vector<DnsName> names; // after the question's
   std::optional<std::uint32_t> ttl;
+
+  [[nodiscard]] const DnsName& end(const Response& response) const {
+    return names.empty() ? response.question.name : names.back();
+  }
 };
-std::optional<End> end_of_chain(const Response& response) {
-  std::vector<DnsName> chain{response.question.name};
-  std::optional<std::uint32_t> ttl;
+
+// Nothing when it is broken.
+std::optional<Chain> chain_of(const Response& response) {
+  Chain chain;
   for (;;) {
-    Link link = follow(response, chain.back());
+    Link link = follow(response, chain.end(response));
     if (link.broken) {
       return std::nullopt;
     }
     if (!link.next) {
-      return End{std::move(chain.back()), ttl};
+      return chain;
     }
-    if (chain.size() > kMaxChain ||
-        std::find(chain.begin(), chain.end(), *link.next) != chain.end()) {
+    if (chain.names.size() == kMaxChain || *link.next == response.question.name ||
+        std::find(chain.names.begin(), chain.names.end(), *link.next) != chain.names.end()) {
       return std::nullopt;
     }
-    ttl = std::min(ttl.value_or(link.ttl), link.ttl);
-    chain.push_back(*std::move(link.next));
+    chain.ttl = std::min(chain.ttl.value_or(link.ttl), link.ttl);
+    chain.names.push_back(*std::move(link.next));
   }
 }
 
@@ -171,9 +176,10 @@ Learned learn_addresses(const Response& response, const LearnRules& rules) {
       (asked != RecordType::kA && asked != RecordType::kAaaa)) {
     return {};
   }
-  const auto end = end_of_chain(response);
-  std::optional<std::uint32_t> ttl = end ? end->ttl : std::nullopt;
+  const auto chain = chain_of(response);
+  std::optional<std::uint32_t> ttl = chain ? chain->ttl : std::nullopt;
   Learned learned;
+  learned.addresses.reserve(response.answers.size());
   const auto leave_out = [&learned](NotLearned why) {
     ++learned.refused[static_cast<std::size_t>(why)];
   };
@@ -182,7 +188,7 @@ Learned learn_addresses(const Response& response, const LearnRules& rules) {
     if (address == nullptr) {
       continue;
     }
-    const bool reached = rules.lenient || (end && record.owner == end->name);
+    const bool reached = rules.lenient || (chain && record.owner == chain->end(response));
     if (record.type != asked || !reached) {
       leave_out(NotLearned::kChain);
     } else if (record.type == RecordType::kAaaa && address->is_v4()) {

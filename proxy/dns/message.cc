@@ -67,9 +67,8 @@ public:
   }
 
   bool name(DnsName& name, Compression compression) {
-    thread_local std::vector<std::string> labels; // keeps its storage
-    labels.clear();
-    std::size_t length = 1; // the root's byte
+    std::array<char, 254> wire; // RFC 1035 §2.3.4: 255 with the root's byte
+    std::size_t length = 0;
     std::size_t at = x_at;
     std::size_t before = x_at; // pointers must lead to lower offsets than this
     std::optional<std::size_t> resume;
@@ -101,14 +100,15 @@ public:
       if ((head & 0xc0) != 0 || x_message.size() - at - 1 < head) {
         return false;
       }
-      length += 1 + static_cast<std::size_t>(head);
-      if (length > 255) {
+      const std::size_t label = 1 + static_cast<std::size_t>(head);
+      if (wire.size() - length < label) {
         return false;
       }
-      labels.emplace_back(reinterpret_cast<const char*>(x_message.data()) + at + 1, head);
-      at += 1 + static_cast<std::size_t>(head);
+      std::copy_n(x_message.data() + at, label, wire.data() + length);
+      length += label;
+      at += label;
     }
-    auto read = DnsName::from_labels(labels);
+    auto read = DnsName::from_wire({wire.data(), length});
     if (!read) {
       return false;
     }
@@ -329,6 +329,8 @@ std::optional<Response> parse_response(BytesView message) {
   if (!cursor.question(response.question, question_class) || question_class != kClassIn) {
     return std::nullopt;
   }
+  constexpr std::size_t kLeastRecord = 11; // bytes: the root's, of no data
+  response.answers.reserve(std::min<std::size_t>(header->answers, message.size() / kLeastRecord));
   for (unsigned i = 0; i < header->answers; ++i) {
     RecordHead head;
     if (!cursor.record(head)) {
@@ -354,17 +356,18 @@ bool answers(BytesView response, BytesView query, const Question& question, std:
       response.size() < question.end) {
     return false;
   }
-  // Length bytes are below 'A', so that lower() leaves them alone; type and class are compared as
-  // they are.
-  const std::size_t name_end = question.end - 4;
-  for (std::size_t at = kHeaderSize; at < question.end; ++at) {
-    const bool same =
-        at < name_end ? lower(response[at]) == lower(query[at]) : response[at] == query[at];
-    if (!same) {
-      return false;
-    }
+  const auto asked = query.subspan(kHeaderSize, question.end - kHeaderSize);
+  const auto answered = response.subspan(kHeaderSize, asked.size());
+  if (std::equal(asked.begin(), asked.end(), answered.begin())) {
+    return true;
   }
-  return true;
+  // In another letter case. Length bytes are below 'A', so that lower() leaves them alone; type and
+  // class are compared as they are.
+  const std::size_t name = asked.size() - 4;
+  const auto same_letter = [](std::uint8_t a, std::uint8_t b) { return lower(a) == lower(b); };
+  return std::equal(asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(name),
+                    answered.begin(), same_letter) &&
+         std::equal(asked.end() - 4, asked.end(), answered.end() - 4);
 }
 
 std::uint16_t message_id(BytesView message) {

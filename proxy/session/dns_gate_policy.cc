@@ -131,6 +131,17 @@ Result<std::size_t> GateDnsPolicy::learn(const DnsName& name, std::uint32_t ttl,
                                     addresses);
 }
 
+PodVolumes::Pod* GateDnsPolicy::volume() {
+  const endpoint::Endpoint* pod = x_gate->source();
+  if (pod == nullptr) {
+    return nullptr;
+  }
+  if (x_volume == nullptr || !x_volume->is(pod->endpoint_namespace, pod->name)) {
+    x_volume = x_context.worker.metrics().dns_volumes.of(pod->endpoint_namespace, pod->name);
+  }
+  return x_volume.get();
+}
+
 void GateDnsPolicy::describe(AccessRecord& record) const {
   const auto fill = [](AccessRecord::Peer& peer, const endpoint::Endpoint* pod) {
     if (pod != nullptr) {

@@ -23,6 +23,7 @@ public:
   bool is_cluster_address(const IpAddress& address) override;
   Result<std::size_t> learn(const DnsName& name, std::uint32_t ttl,
                             const std::vector<IpAddress>& addresses) override;
+  PodVolumes::Pod* volume() override;
   void describe(AccessRecord& record) const override;
 
 private:
@@ -32,6 +33,7 @@ private:
   SessionContext& x_context;
   std::unique_ptr<PolicyGate> x_gate;
   const std::optional<IpAddress> x_server;
+  std::shared_ptr<PodVolumes::Pod> x_volume; // of who asked last
 };
 
 // protocol: IPPROTO_UDP or IPPROTO_TCP. The context outlives what is made.

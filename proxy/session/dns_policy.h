@@ -7,6 +7,7 @@
 #include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/metrics.h"
+#include "proxy/base/pod_volumes.h"
 #include "proxy/base/result.h"
 #include "proxy/dns/message.h"
 
@@ -40,6 +41,9 @@ public:
   virtual bool is_cluster_address(const IpAddress& address) = 0;
   virtual Result<std::size_t> learn(const DnsName& name, std::uint32_t ttl,
                                     const std::vector<IpAddress>& addresses) = 0;
+
+  // What is counted of the pod that asks; null when none does. Lives until the next other call.
+  virtual PodVolumes::Pod* volume() = 0;
 
   // Fills in direction and whose pods the ends are. The views live until the next other call.
   virtual void describe(AccessRecord& record) const = 0;

@@ -31,47 +31,41 @@ DnsRefused parse_reason(dns::Rcode rcode) {
   }
 }
 
-// A retransmission: same client, server, id and question.
-std::string fold_key_of(const DnsFlow& flow, dns::BytesView message, const dns::Query& query) {
-  std::string key;
-  key.reserve(38 + query.question.end);
-  const auto add = [&key](const SocketAddress& address) {
-    const auto& bytes = address.ip.bytes();
-    key.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    key.push_back(static_cast<char>(address.port >> 8));
-    key.push_back(static_cast<char>(address.port & 0xff));
-  };
-  add(flow.client.value);
-  add(flow.server.value);
-  key.append(reinterpret_cast<const char*>(message.data()), 2);
-  key.append(reinterpret_cast<const char*>(message.data()) + dns::kHeaderSize,
-             query.question.end - dns::kHeaderSize);
-  return key;
-}
-
-std::uint64_t microseconds_since(std::chrono::steady_clock::time_point time) {
+std::uint64_t microseconds(std::chrono::steady_clock::duration duration) {
   return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - time)
-          .count());
+      std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
 }
 
 } // namespace
 
+DnsService::Sameness::Sameness(const DnsFlow& flow, std::uint16_t message_id,
+                               dns::BytesView message, const dns::Question& asked)
+    : client(flow.client.value), server(flow.server.value), id(message_id),
+      question(reinterpret_cast<const char*>(message.data()) + dns::kHeaderSize,
+               asked.end - dns::kHeaderSize) {}
+
+std::size_t DnsService::SamenessHash::operator()(const Sameness& query) const {
+  // Who asks much asks from many ports and with many ids.
+  return std::hash<IpAddress>{}(query.client.ip) +
+         (std::size_t{query.client.port} << 16 | query.id) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 // A query on its way; what is in flight holds its place among the others.
 class DnsService::Ask final : public DnsQuestion {
 public:
-  Ask(DnsService& service, const DnsOrigin& from, dns::BytesView bytes)
-      : DnsQuestion(from.flow, bytes), origin(from), x_service(service) {}
+  Ask(DnsService& service, DnsOrigin from, dns::BytesView bytes, Clock::time_point taken)
+      : DnsQuestion(from.flow, bytes, taken), origin(std::move(from)), x_service(service) {}
 
   void answered(std::span<std::uint8_t> answer) override { x_service.answered(*this, answer); }
   void failed(DnsRefused why) override { x_service.failed(*this, why); }
 
+  // By which a retransmission is known; views of the message.
+  [[nodiscard]] Sameness sameness() const { return {flow, query.id, message, query.question}; }
+
   const DnsOrigin origin;
-  Clock::time_point started = Clock::now();
   bool teaches = false;
   std::string audited_by; // the policy that would refuse it; empty: none
   std::optional<DnsRefused> audit_reason;
-  std::string fold_key; // UDP: among x_folded
   std::list<Ask>::iterator place;
 
 private:
@@ -87,7 +81,7 @@ DnsService::DnsService(runtime::Worker& worker, AccessLog& access_log, DnsOption
 
 DnsService::~DnsService() = default;
 
-DnsService::Taken DnsService::take(const DnsOrigin& origin, dns::BytesView message) {
+DnsService::Taken DnsService::take(DnsOrigin origin, dns::BytesView message) {
   const Clock::time_point started = Clock::now();
   auto parsed = dns::parse_query(message);
   if (!parsed.query) {
@@ -100,13 +94,10 @@ DnsService::Taken DnsService::take(const DnsOrigin& origin, dns::BytesView messa
     return Taken::kAnswered;
   }
   dns::Query& query = *parsed.query;
-  std::string fold_key;
-  if (origin.flow.protocol == IPPROTO_UDP) {
-    fold_key = fold_key_of(origin.flow, message, query);
-    if (x_folded.contains(fold_key)) {
-      x_worker.metrics().dns_repeated.add();
-      return Taken::kDropped;
-    }
+  const bool folds = origin.flow.protocol == IPPROTO_UDP;
+  if (folds && x_folded.contains({origin.flow, query.id, message, query.question})) {
+    x_worker.metrics().dns_repeated.add();
+    return Taken::kDropped;
   }
   const DnsDecision decision = origin.policy->judge(query.question.name);
   if (!decision.allowed) {
@@ -119,24 +110,23 @@ DnsService::Taken DnsService::take(const DnsOrigin& origin, dns::BytesView messa
            {AccessVerdict::kError, dns::Rcode::kServFail, {}, DnsRefused::kTooMany});
     return Taken::kAnswered;
   }
-  Ask& ask = x_asks.emplace_back(*this, origin, message);
+  Ask& ask = x_asks.emplace_back(*this, std::move(origin), message, started);
   ask.place = std::prev(x_asks.end());
   ask.query = std::move(query);
-  ask.started = started;
   ask.teaches = decision.teaches;
   if (decision.audit) {
     ask.audited_by = decision.denied_by;
     ask.audit_reason = decision.reason;
   }
-  if (!fold_key.empty()) {
-    ask.fold_key = *x_folded.insert(std::move(fold_key)).first;
+  if (folds) {
+    x_folded.insert(ask.sameness());
   }
-  ++x_in_flight_by_client[origin.flow.client.value.ip];
+  ++x_in_flight_by_client[ask.flow.client.value.ip];
   if (!x_watched) {
     x_watched = true;
     x_worker.gate().spawn(watch());
   }
-  if (!upstream_of(origin).ask(ask)) {
+  if (!upstream_of(ask.origin).ask(ask)) {
     failed(ask, DnsRefused::kUpstreamUnreachable);
     return Taken::kAnswered;
   }
@@ -156,18 +146,19 @@ bool DnsService::has_room_for(const IpAddress& client) const {
 
 void DnsService::answered(Ask& ask, std::span<std::uint8_t> answer) {
   WorkerMetrics& metrics = x_worker.metrics();
-  metrics.dns_upstream_time.add(microseconds_since(ask.started));
   const Clock::time_point arrived = Clock::now();
+  metrics.dns_upstream_time.add(microseconds(arrived - ask.started));
   dns::set_message_id(answer, ask.query.id);
   if (const auto withheld = learn(ask, answer)) {
     failed(ask, *withheld);
     return;
   }
-  account(ask.origin, &ask.query.question, ask.started, ask.message.size(), answer,
+  const Clock::time_point released = Clock::now();
+  metrics.dns_held_time.add(microseconds(released - arrived));
+  account(ask.origin, &ask.query.question, released - ask.started, ask.message.size(), answer,
           {ask.audited_by.empty() ? AccessVerdict::kAllowed : AccessVerdict::kAudit,
            dns::message_rcode(answer), ask.audited_by, ask.audit_reason});
   ask.origin.client.send(ask.origin.asked, ask.flow.client.value, answer);
-  metrics.dns_held_time.add(microseconds_since(arrived));
   end(ask);
 }
 
@@ -179,8 +170,8 @@ void DnsService::failed(Ask& ask, DnsRefused why) {
 }
 
 void DnsService::end(Ask& ask) {
-  if (!ask.fold_key.empty()) {
-    x_folded.erase(ask.fold_key);
+  if (ask.flow.protocol == IPPROTO_UDP) {
+    x_folded.erase(ask.sameness());
   }
   const auto at = x_in_flight_by_client.find(ask.flow.client.value.ip);
   if (--at->second == 0) {
@@ -287,12 +278,12 @@ void DnsService::refuse(const DnsOrigin& origin, const dns::Question* question,
                         Clock::time_point started, dns::BytesView query, const Outcome& outcome) {
   const dns::Bytes answer = dns::make_refusal(query, outcome.rcode);
   x_worker.metrics().dns_refused[static_cast<std::size_t>(outcome.reason.value())].add();
-  account(origin, question, started, query.size(), answer, outcome);
+  account(origin, question, Clock::now() - started, query.size(), answer, outcome);
   origin.client.send(origin.asked, origin.flow.client.value, answer);
 }
 
 void DnsService::account(const DnsOrigin& origin, const dns::Question* question,
-                         Clock::time_point started, std::size_t bytes_in, dns::BytesView answer,
+                         Clock::duration duration, std::size_t bytes_in, dns::BytesView answer,
                          const Outcome& outcome) {
   WorkerMetrics& metrics = x_worker.metrics();
   metrics.dns_queries[static_cast<std::size_t>(outcome.verdict)].add();
@@ -307,24 +298,23 @@ void DnsService::account(const DnsOrigin& origin, const dns::Question* question,
   record.source.port = origin.flow.client.value.port;
   record.destination.ip = origin.flow.server.value.ip;
   record.destination.port = origin.flow.server.value.port;
-  if (!record.source.pod.empty()) {
-    metrics.dns_volumes.add(record.source.peer_namespace, record.source.pod,
-                            question != nullptr ? question->name.wire().size() : 0);
+  if (PodVolumes::Pod* volume = origin.policy->volume()) {
+    volume->add(question != nullptr ? question->name.wire().size() : 0);
   }
-  std::string name;
+  x_name_text.clear();
   std::string type;
   if (question != nullptr) {
-    name = question->name.to_text();
+    question->name.append_text(x_name_text);
     type = dns::type_text(question->type);
   }
-  record.query_name = name;
+  record.query_name = x_name_text;
   record.query_type = type;
   record.status = static_cast<int>(outcome.rcode);
   record.denied_by = outcome.denied_by;
   record.reason = outcome.reason ? to_text(*outcome.reason) : std::string_view();
   record.bytes_in = bytes_in;
   record.bytes_out = answer.size();
-  record.duration = std::chrono::microseconds(microseconds_since(started));
+  record.duration = std::chrono::duration_cast<std::chrono::microseconds>(duration);
   if (!x_access_log.write(x_worker.index(), record)) {
     metrics.access_log_lost.add();
   }

@@ -85,7 +85,7 @@ public:
     kDropped,  // repeats one that is pending
     kNoQuery,  // never to be answered
   };
-  Taken take(const DnsOrigin& origin, dns::BytesView message);
+  Taken take(DnsOrigin origin, dns::BytesView message);
   // The client ends: its queries are given up without a word.
   void forget(const DnsClient& client);
   [[nodiscard]] bool has_pending(const DnsClient& client) const; // looks at all that is in flight
@@ -100,6 +100,20 @@ public:
 private:
   using Clock = std::chrono::steady_clock;
   class Ask;
+  // What a retransmission has in common with the query that it repeats. The question's bytes are
+  // the message's, which outlives it.
+  struct Sameness {
+    Sameness(const DnsFlow& flow, std::uint16_t message_id, dns::BytesView message,
+             const dns::Question& asked);
+    bool operator==(const Sameness&) const = default;
+
+    SocketAddress client, server;
+    std::uint16_t id;
+    std::string_view question;
+  };
+  struct SamenessHash { // not noexcept: as std::hash<DnsName>
+    std::size_t operator()(const Sameness& query) const;
+  };
   struct Outcome {
     AccessVerdict verdict;
     dns::Rcode rcode;
@@ -115,7 +129,7 @@ private:
   std::optional<DnsRefused> learn(Ask& ask, dns::BytesView answer);
   void refuse(const DnsOrigin& origin, const dns::Question* question, Clock::time_point started,
               dns::BytesView query, const Outcome& outcome);
-  void account(const DnsOrigin& origin, const dns::Question* question, Clock::time_point started,
+  void account(const DnsOrigin& origin, const dns::Question* question, Clock::duration duration,
                std::size_t bytes_in, dns::BytesView answer, const Outcome& outcome);
   void end(Ask& ask);
   boost::asio::awaitable<void> watch();
@@ -130,7 +144,8 @@ private:
   bool x_watched = false;
   boost::asio::steady_timer x_timer;
   std::unordered_map<IpAddress, std::size_t> x_in_flight_by_client;
-  std::unordered_set<std::string> x_folded; // keys of UDP queries in flight
+  std::unordered_set<Sameness, SamenessHash> x_folded; // UDP queries in flight
+  std::string x_name_text;                             // keeps its storage
 };
 
 } // namespace weir::session

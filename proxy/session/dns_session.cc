@@ -209,6 +209,7 @@ void DnsListener::receive_waiting() {
   std::vector<std::uint8_t>& buffers = x_service.receive_buffers();
   buffers.resize(kBatch * kMaxQuery);
   for (int turn = 0; turn < kMaxBatchesAtOnce; ++turn) {
+    renew_policies();
     for (std::size_t i = 0; i < kBatch; ++i) {
       data[i] = {buffers.data() + i * kMaxQuery, kMaxQuery};
       headers[i] = {};
@@ -261,8 +262,8 @@ std::size_t DnsListener::PartiesHash::operator()(const Parties& parties) const n
   return hash(parties.client) * 31 + hash(parties.server.ip) * 17 + parties.server.port;
 }
 
-std::shared_ptr<DnsPolicy> DnsListener::policy_for(ClientAddr client, OriginalDst server) {
-  // Policies follow a new snapshot by themselves, but not what was learned since.
+// Policies follow a new snapshot by themselves, but not what was learned since.
+void DnsListener::renew_policies() {
   constexpr std::chrono::seconds kMaxAge{1};
   constexpr std::size_t kMaxPolicies = 4096;
   const auto now = std::chrono::steady_clock::now();
@@ -270,6 +271,9 @@ std::shared_ptr<DnsPolicy> DnsListener::policy_for(ClientAddr client, OriginalDs
     x_policies.clear();
     x_policies_since = now;
   }
+}
+
+std::shared_ptr<DnsPolicy> DnsListener::policy_for(ClientAddr client, OriginalDst server) {
   auto& policy = x_policies[{client.value.ip, server.value}];
   if (policy == nullptr) {
     policy = x_policy_of(client, server);

@@ -72,6 +72,7 @@ private:
 
   void receive_waiting();
   void serve(const SocketAddress& client, const SocketAddress& asked, dns::BytesView message);
+  void renew_policies();
   std::shared_ptr<DnsPolicy> policy_for(ClientAddr client, OriginalDst server);
   void flush();
   void close_when_idle();

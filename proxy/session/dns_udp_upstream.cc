@@ -18,6 +18,9 @@ constexpr int kMaxEvents = 128;
 // How many datagrams of one socket are looked at before others get their turn.
 constexpr int kMaxDatagramsAtOnce = 32;
 
+// Edge-triggered: a level-triggered set looks at each socket a second time, to find it empty.
+constexpr std::uint32_t kEvents = EPOLLIN | EPOLLET;
+
 int open_epoll() {
   const int fd = ::epoll_create1(EPOLL_CLOEXEC);
   WEIR_CHECK(fd >= 0);
@@ -73,7 +76,7 @@ bool DnsUdpUpstream::ask(DnsQuestion& question) {
     // Fragments do not reach a pod that policy is about, nor weir in its place.
     dns::limit_udp_payload(question.message, question.query.question, dns::kUnfragmented);
   }
-  socket->used = Clock::now();
+  socket->used = question.started;
   ++socket->uses;
   const ssize_t sent =
       ::send(socket->fd.get(), question.message.data(), question.message.size(), MSG_DONTWAIT);
@@ -120,7 +123,7 @@ DnsUdpUpstream::Socket* DnsUdpUpstream::open(Pool& pool, const DnsFlow& flow) {
   const socklen_t length = flow.server.value.to_sockaddr(server);
   auto socket = std::make_unique<Socket>();
   epoll_event event{};
-  event.events = EPOLLIN;
+  event.events = kEvents;
   event.data.ptr = socket.get();
   if (::connect(fd->get(), reinterpret_cast<const sockaddr*>(&server), length) != 0 ||
       ::epoll_ctl(x_epoll.native_handle(), EPOLL_CTL_ADD, fd->get(), &event) != 0) {
@@ -154,6 +157,11 @@ void DnsUdpUpstream::close(Socket& socket) {
   auto& retired = socket.pool->retired;
   const auto at = std::find_if(retired.begin(), retired.end(),
                                [&](const auto& one) { return one.get() == &socket; });
+  for (int i = 0; i < kMaxDatagramsAtOnce &&
+                  ::recv(socket.fd.get(), nullptr, 0, MSG_DONTWAIT) >= 0; // of any size
+       ++i) {
+    x_metrics.dns_mismatched.add();
+  }
   socket.fd = UniqueFd(); // which takes it out of the epoll set
   --x_open;
   if (x_handling) {
@@ -201,32 +209,43 @@ void DnsUdpUpstream::receive_answers() {
   x_closed.clear();
 }
 
+// Until no answer is awaited or nothing has come: an event is told once. What lies behind the last
+// answer is read with the next one, or at the socket's end.
 void DnsUdpUpstream::receive(Socket& socket) {
-  for (int i = 0; i < kMaxDatagramsAtOnce && socket.fd.valid(); ++i) {
-    const ssize_t got = ::recv(socket.fd.get(), x_scratch.data(), x_scratch.size(), MSG_DONTWAIT);
-    if (got < 0) {
-      if (errno != EAGAIN && errno != EINTR) {
-        fail(socket);
-      }
+  for (int i = 0; i < kMaxDatagramsAtOnce; ++i) {
+    if (!receive_one(socket) || socket.pending.empty()) {
       return;
     }
-    const auto datagram = x_scratch.first(static_cast<std::size_t>(got));
-    const auto matches = [&](const auto& pending) {
-      return dns::answers(datagram, pending.second->message, pending.second->query.question,
-                          pending.first);
-    };
-    const auto at = std::find_if(socket.pending.begin(), socket.pending.end(), matches);
-    if (at == socket.pending.end()) {
-      x_metrics.dns_mismatched.add();
-      continue;
-    }
-    DnsQuestion& question = *at->second;
-    withdraw(question, false);
-    question.answered(datagram);
-    if (socket.pending.empty()) {
-      return; // most likely that was all; if not, the set says so again
-    }
   }
+  epoll_event event{};
+  event.events = kEvents;
+  event.data.ptr = &socket;
+  ::epoll_ctl(x_epoll.native_handle(), EPOLL_CTL_MOD, socket.fd.get(), &event); // tells it anew
+}
+
+// False when there is nothing to receive.
+bool DnsUdpUpstream::receive_one(Socket& socket) {
+  const ssize_t got = ::recv(socket.fd.get(), x_scratch.data(), x_scratch.size(), MSG_DONTWAIT);
+  if (got < 0) {
+    if (errno != EAGAIN) {
+      fail(socket);
+    }
+    return false;
+  }
+  const auto datagram = x_scratch.first(static_cast<std::size_t>(got));
+  const auto matches = [&](const auto& pending) {
+    return dns::answers(datagram, pending.second->message, pending.second->query.question,
+                        pending.first);
+  };
+  const auto at = std::find_if(socket.pending.begin(), socket.pending.end(), matches);
+  if (at == socket.pending.end()) {
+    x_metrics.dns_mismatched.add();
+    return true;
+  }
+  DnsQuestion& question = *at->second;
+  withdraw(question, false);
+  question.answered(datagram);
+  return true;
 }
 
 // An ICMP error: which question met it is not known, and the server is the same for all.

@@ -71,6 +71,7 @@ private:
   void await_answers();
   void receive_answers();
   void receive(Socket& socket);
+  bool receive_one(Socket& socket);
   void fail(Socket& socket);
 
   WorkerMetrics& x_metrics;

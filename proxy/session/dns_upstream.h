@@ -31,8 +31,9 @@ struct DnsFlow {
 // One question on its way. Its owner outlives the carrying or withdraws it.
 class DnsQuestion {
 public:
-  DnsQuestion(const DnsFlow& asking, dns::BytesView bytes)
-      : flow(asking), message(bytes.begin(), bytes.end()) {}
+  using Clock = std::chrono::steady_clock;
+  DnsQuestion(const DnsFlow& asking, dns::BytesView bytes, Clock::time_point taken)
+      : flow(asking), started(taken), message(bytes.begin(), bytes.end()) {}
   virtual ~DnsQuestion() = default;
   DnsQuestion(const DnsQuestion&) = delete;
   DnsQuestion& operator=(const DnsQuestion&) = delete;
@@ -43,8 +44,9 @@ public:
   virtual void failed(DnsRefused why) = 0; // kUpstream…; may be gone likewise
 
   const DnsFlow flow;
-  dns::Bytes message; // what is sent; the carrier writes the id
-  dns::Query query;   // of the message, with the client's id
+  const Clock::time_point started; // when the client's query was read
+  dns::Bytes message;              // what is sent; the carrier writes the id
+  dns::Query query;                // of the message, with the client's id
 
   // The carrier's own.
   std::uint16_t upstream_id = 0;

@@ -89,7 +89,8 @@ forward-zone:
   forward-addr: 127.0.0.2
   forward-no-cache: yes
 CONF
-quiet=(-k -C /dev/null --no-resolv --no-hosts --bind-interfaces --dns-forward-max=5000 -u root)
+quiet=(-k -C /dev/null --no-resolv --no-hosts --bind-interfaces --pid-file= --dns-forward-max=5000
+  -u root)
 start direct dnsmasq "${quiet[@]}" --listen-address=127.0.0.2 \
   --address=/bench.test/203.0.113.20 --local-ttl=300
 start weir "$bin/weir-proxy" --config "$dir/weir.yaml"

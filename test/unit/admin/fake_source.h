@@ -47,8 +47,8 @@ public:
     x_metrics.http_connections_opened.add(9);
     x_metrics.http_connections_closed.add(4);
     x_metrics.dns_queries[0].add(11);
-    x_metrics.dns_volumes.add("shop", "web", 17);
-    x_metrics.dns_volumes.add("shop", "gone", 17);
+    x_metrics.dns_volumes.of("shop", "web")->add(17);
+    x_metrics.dns_volumes.of("shop", "gone")->add(17);
     x_metrics.dns_responses[3].add(2);
     x_metrics.access_log_lost.add(1);
     x_second.http_requests[0][200].add(2);

@@ -12,6 +12,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -173,6 +174,28 @@ TEST_CASE("R9: a value is cut at 8 KiB, and never inside a character") {
   CHECK(parsed_path(wide) == std::string(8191, 'a') + "…");
   // Continuation bytes without end: the cut steps back a bounded way.
   CHECK(parsed_path(std::string(1'000'000, '\x80')).size() < 8192 * 2 + 4);
+}
+
+TEST_CASE("a line of the longest values, each byte of them escaped, is written whole") {
+  const std::string longest(8 * 1024, '\x01');
+  const IpAddress ip = *IpAddress::parse("2001:db8:1111:2222:3333:4444:5555:6666");
+  constexpr auto kMost = std::numeric_limits<std::uint64_t>::max();
+  AccessRecord record;
+  record.time = denied_request().time;
+  record.direction = record.protocol = longest;
+  record.source = record.destination = {longest, longest, ip, 65535};
+  record.method = record.path = record.host = record.query_name = record.query_type = longest;
+  record.status = std::numeric_limits<int>::max();
+  record.denied_by = record.denying_rule = record.nearest = record.reason = longest;
+  record.header_mismatches = longest;
+  record.bytes_in = record.bytes_out = record.lines_left_out = kMost;
+  record.duration = std::chrono::microseconds::max();
+  const auto parsed = boost::json::parse(line_of(record)).as_object();
+  CHECK(parsed.size() == 21); // all keys
+  CHECK(parsed.at("header_mismatches").as_string().size() == longest.size());
+  std::string line;
+  format_envoy_record(record, line);
+  CHECK(line.ends_with("\"[2001:db8:1111:2222:3333:4444:5555:6666]:65535\"\n"));
 }
 
 TEST_CASE("lines of all workers reach the file whole, in each worker's order") {

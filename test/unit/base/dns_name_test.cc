@@ -55,6 +55,26 @@ TEST_CASE("bytes that are no text are written as numbers and read back") {
   CHECK(name("\\065bc") == name("abc")); // an escaped letter has no case of its own either
 }
 
+TEST_CASE("a name is read from its wire form, and only from labels that a name may have") {
+  const auto wire = [](std::string_view text) { return DnsName::from_wire(text); };
+  CHECK(wire("\3wWw\7example\3COM") == name("www.example.com"));
+  CHECK(wire("") == DnsName());
+  for (const std::string_view other : {std::string_view("\0", 1), std::string_view("\1a\0", 3),
+                                       std::string_view("\2a"), std::string_view("\3www\7"),
+                                       std::string_view("\x40"
+                                                        "a")}) {
+    CHECK_FALSE(wire(other));
+  }
+  CHECK(wire("\x3f" + std::string(63, 'a')));
+  CHECK_FALSE(wire("\x40" + std::string(64, 'a')));
+  std::string longest;
+  for (int i = 0; i < 127; ++i) {
+    longest += "\1a";
+  }
+  CHECK(wire(longest));
+  CHECK_FALSE(wire(longest + "\1a"));
+}
+
 TEST_CASE("case is folded for ASCII letters only") {
   CHECK(DnsName::from_labels({"\xc3\x84"}) != DnsName::from_labels({"\xc3\xa4"}));
   CHECK(name("A@[`{Z").wire() == "\6a@[`{z");

@@ -8,8 +8,10 @@
 
 #include <netinet/in.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 
 namespace weir::session {
 namespace {
@@ -50,14 +52,14 @@ public:
   }
   ~PolicyFixture() { stop(); }
 
-  void publish(const std::string& spec) {
+  void publish(const std::string& spec, const std::string& first_pod = "web") {
     policy::test::Fixture compiler;
     compiler.policy("dns", spec).compile();
     auto snapshot = std::make_shared<endpoint::Snapshot>();
     snapshot->program = compiler.result.program;
     const auto prefixes = snapshot->program->prefixes();
     snapshot->registry = std::make_shared<endpoint::Registry>(
-        std::vector<endpoint::Endpoint>{pod(1, compiler.kWeb, "web", "10.0.1.1"),
+        std::vector<endpoint::Endpoint>{pod(1, compiler.kWeb, first_pod, "10.0.1.1"),
                                         pod(2, compiler.kApi, "api", "10.0.1.2"), dns_pod()},
         std::vector<policy::Program::Prefix>(prefixes.begin(), prefixes.end()));
     endpoint::ServiceSpec service_of_web;
@@ -183,12 +185,63 @@ TEST_CASE("D18: how much each pod asks for is counted, for no more pods than a n
   CHECK(sums["shop/web"].name_bytes == 3 * name("data.example.org").wire().size());
 
   PodVolumes volumes;
+  const auto asking = volumes.of("shop", "asking");
   for (std::size_t i = 0; i < 10 * PodVolumes::kMaxPods; ++i) {
-    volumes.add("shop", "pod" + std::to_string(i), 1);
+    volumes.of("shop", "pod" + std::to_string(i))->add(1);
+    asking->add(1);
   }
+  CHECK(volumes.of("shop", "asking") == asking);
   sums.clear();
   volumes.add_to(sums);
   CHECK(sums.size() <= PodVolumes::kMaxPods);
+  // Who asks all the while loses nothing when the others have to go.
+  CHECK(sums["shop/asking"].queries == 10 * PodVolumes::kMaxPods);
+}
+
+TEST_CASE("D18: what pods ask for may be read while it is counted") {
+  constexpr std::uint64_t kQueries = 20'000;
+  PodVolumes volumes;
+  std::atomic<bool> over{false};
+  bool fell = false;
+  std::thread reader([&] {
+    for (std::uint64_t before = 0; !over.load();) {
+      PodVolumes::ByPod sums;
+      volumes.add_to(sums);
+      const std::uint64_t now = sums["shop/web"].queries;
+      fell = fell || now < before;
+      before = now;
+    }
+  });
+  for (std::uint64_t i = 0; i < kQueries; ++i) {
+    volumes.of("shop", i % 2 == 0 ? "web" : "api")->add(1);
+  }
+  over.store(true);
+  reader.join();
+  CHECK_FALSE(fell);
+  PodVolumes::ByPod sums;
+  volumes.add_to(sums);
+  CHECK(sums["shop/web"].queries == kQueries / 2);
+  CHECK(sums["shop/api"].name_bytes == kQueries / 2);
+}
+
+TEST_CASE("What a pod asks for is counted as its own, also when its address was another's before") {
+  PolicyFixture f(kDnsPolicy);
+  const auto client = *IpAddress::parse("10.0.1.1");
+  const auto policy = f.on_worker([&] {
+    return make_dns_policy(f.context, ClientAddr{{client, 4000}}, OriginalDst{f.upstream.local()},
+                           IPPROTO_UDP);
+  });
+  const auto asker_is = [&](std::string_view pod) {
+    return f.on_worker([&] {
+      static_cast<void>(policy->judge(name("www.example.com"))); // by the newest snapshot
+      return policy->volume()->is("shop", pod);
+    });
+  };
+  CHECK(asker_is("web"));
+  f.publish(kDnsPolicy, "next");
+  CHECK(asker_is("next"));
+  f.publish(kDnsPolicy, "web");
+  CHECK(asker_is("web"));
 }
 
 TEST_CASE("D6: a label with a dot inside passes for no other name in policy") {

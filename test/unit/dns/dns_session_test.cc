@@ -172,6 +172,41 @@ TEST_CASE("D1: answers from elsewhere, with another id or question are waited pa
   CHECK(f.policy->learned().size() == 1);
 }
 
+TEST_CASE("D14: a flood of forged answers on a question's socket does not hide the server's own") {
+  UdpFixture f(patient());
+  f.ask(Wire::query(7, "a.com", kA));
+  const auto [seen, weir] = f.upstream.receive();
+  const auto id = dns::message_id(seen);
+  constexpr std::size_t kForged = 200; // many more than are looked at in one turn
+  f.on_worker([&, to = weir] {         // which meanwhile reads nothing
+    for (std::size_t i = 0; i < kForged; ++i) {
+      f.upstream.send_to(to, Wire::response(static_cast<std::uint16_t>(id + 1), "a.com", kA));
+    }
+    f.upstream.send_to(to, Wire::response(id, "a.com", kA).a("a.com", {192, 0, 2, 1}));
+  });
+  CHECK(dns::message_rcode(f.answer()) == Rcode::kNoError);
+  CHECK(f.worker.metrics().dns_mismatched.value() == kForged);
+}
+
+TEST_CASE("D14: what a server sends after its answer is no other question's, and is counted") {
+  auto options = patient();
+  options.upstream_sockets = 1;
+  UdpFixture f(options);
+  for (int i = 0; i < DnsUdpUpstream::kMaxUses; ++i) { // one socket's life
+    f.ask(Wire::query(7, "a.com", kA));
+    const auto [seen, weir] = f.upstream.receive();
+    const auto answer =
+        Wire::response(dns::message_id(seen), "a.com", kA).a("a.com", {192, 0, 2, 1});
+    f.on_worker([&, to = weir] { // which meanwhile reads nothing
+      f.upstream.send_to(to, answer);
+      f.upstream.send_to(to, answer);
+    });
+    CHECK(dns::message_id(f.answer()) == 7);
+  }
+  f.stop();
+  CHECK(f.worker.metrics().dns_mismatched.value() == DnsUdpUpstream::kMaxUses);
+}
+
 TEST_CASE("D15: a server that says nothing is SERVFAIL, and its late answer goes nowhere") {
   UdpFixture f(hasty());
   f.ask(Wire::query(7, "a.com", kA));

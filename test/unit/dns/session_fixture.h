@@ -158,6 +158,7 @@ public:
     x_learned.push_back(std::move(learning));
     return addresses.size();
   }
+  PodVolumes::Pod* volume() override { return nullptr; }
   void describe(AccessRecord& record) const override {
     record.direction = "egress";
     record.source.pod = "client";

@@ -88,3 +88,17 @@ TEST_CASE("server names are compared without case and never when absent or odd")
   CHECK(NameMatcher::pattern("*").matches_server_name("a.b"));
   CHECK_FALSE(NameMatcher::pattern("*").matches_server_name(std::string(254, 'a')));
 }
+
+TEST_CASE("a server name as long as a name may be is read to its end") {
+  const NameMatcher all = NameMatcher::pattern("*");
+  const NameMatcher deep = NameMatcher::pattern("**.io");
+  std::string name;
+  while (name.size() < 250) {
+    name += "a.";
+  }
+  CHECK_FALSE(deep.matches_server_name(name + ".io"));
+  CHECK(deep.matches_server_name(name + "io"));
+  CHECK(deep.matches_server_name("b" + name + "io"));
+  CHECK_FALSE(all.matches_server_name(name + "io."));  // 253 bytes, the last label empty
+  CHECK_FALSE(all.matches_server_name(name + "ioio")); // 254
+}

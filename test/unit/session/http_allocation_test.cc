@@ -4,6 +4,8 @@
 #include "proxy/net/socket_stream.h"
 #include "proxy/runtime/gate.h"
 #include "proxy/session/http_session.h"
+#include "test/support/allocations.h"
+#include "test/support/formatting_log.h"
 #include "test/unit/policy-compiler/fixture.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -14,55 +16,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <string_view>
-
-namespace {
-thread_local bool counting = false;
-thread_local std::size_t allocations = 0;
-} // namespace
-
-void* operator new(std::size_t size) {
-  allocations += counting ? 1 : 0;
-  if (void* memory = std::malloc(size)) {
-    return memory;
-  }
-  throw std::bad_alloc();
-}
-// What Asio allocates by when its own cache of recent blocks has none.
-extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) {
-  allocations += counting ? 1 : 0;
-  void* memory = nullptr;
-  return ::posix_memalign(&memory, std::max(alignment, sizeof(void*)), size) == 0 ? memory
-                                                                                  : nullptr;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
 
 using namespace weir;
 namespace asio = boost::asio;
 
 namespace {
-
-// Formats as the real one does, and forgets.
-class FormattingLog final : public AccessLog {
-public:
-  bool write(unsigned /*writer*/, const AccessRecord& record) override {
-    x_line.clear();
-    format_access_record(record, x_line);
-    return true;
-  }
-  void flush() override {}
-  Result<void> reopen() override { return {}; }
-
-private:
-  std::string x_line;
-};
 
 class FlowJudge final : public session::HttpJudge {
 public:
@@ -137,16 +99,11 @@ struct Fixture {
   // Allocations of the session for one exchange.
   std::size_t exchange(std::string_view request, std::string_view answer) {
     char buffer[8192];
-    allocations = 0;
     send(client, request);
-    counting = true;
-    poll();
-    counting = false;
+    std::size_t allocations = test::allocations_of([this] { poll(); });
     REQUIRE_FALSE(receive(server, buffer).empty());
     send(server, answer);
-    counting = true;
-    poll();
-    counting = false;
+    allocations += test::allocations_of([this] { poll(); });
     REQUIRE(receive(client, buffer) == answer);
     return allocations;
   }
@@ -155,7 +112,7 @@ struct Fixture {
   asio::io_context context{1};
   config::Http config;
   WorkerMetrics metrics;
-  FormattingLog log;
+  test::FormattingLog log;
   session::HttpService service;
   runtime::Gate gate{context};
   int client = -1, server = -1;
