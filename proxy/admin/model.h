@@ -77,7 +77,7 @@ inline constexpr std::pair<weir_join_count, std::string_view> kUnjoinedReasons[]
     {WEIR_JOIN_OFF, "off"},         {WEIR_JOIN_UNDECIDED, "undecided"},
     {WEIR_JOIN_NO_PEER, "no_peer"}, {WEIR_JOIN_UNREAD, "unread"},
     {WEIR_JOIN_FULL, "full"},       {WEIR_JOIN_UNFIT, "unfit"},
-    {WEIR_JOIN_BUSY, "busy"}};
+    {WEIR_JOIN_BUSY, "busy"},       {WEIR_JOIN_LAST, "last"}};
 
 // Any method may be called from the admin thread.
 class Source {

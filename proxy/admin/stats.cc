@@ -497,6 +497,9 @@ constexpr Metric kMetrics[] = {
      +[](const StatsInput& in, Samples& out) {
        out.add(in.acceleration.counts[WEIR_JOIN_SOCKETS]);
      }},
+    {"weir_unjoined_connections_total", kCounter,
+     "Connections that were not joined because the ones before them were hardly used.",
+     +[](const StatsInput& in, Samples& out) { out.add(in.acceleration.counts[WEIR_JOIN_BRIEF]); }},
     {"weir_joined_bytes_total", kCounter, "Bytes that went straight from socket to socket.",
      joined_bytes},
     {"weir_joined_messages_total", kCounter, "Writes that went straight from socket to socket.",

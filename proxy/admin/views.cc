@@ -190,6 +190,7 @@ json::value acceleration_json(const redirect::AccelerationState& state) {
   return {{"enabled", state.enabled},
           {"reason", state.reason},
           {"sockets_joined", state.counts[WEIR_JOIN_SOCKETS]},
+          {"connections_not_worth_it", state.counts[WEIR_JOIN_BRIEF]},
           {"bytes_to_proxy", state.counts[WEIR_JOIN_BYTES_TO_PROXY]},
           {"bytes_to_pods", state.counts[WEIR_JOIN_BYTES_TO_POD]},
           {"messages_to_proxy", state.counts[WEIR_JOIN_MESSAGES_TO_PROXY]},

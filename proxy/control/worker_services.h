@@ -8,6 +8,7 @@
 #include "proxy/base/access_log.h"
 #include "proxy/base/result.h"
 #include "proxy/config/config.h"
+#include "proxy/net/short_way.h"
 #include "proxy/session/context.h"
 #include "proxy/session/dns_service.h"
 #include "proxy/session/dns_session.h"
@@ -44,6 +45,17 @@ private:
   Result<void> open_static(const config::StaticListener& listener);
   Result<void> open_transparent();
 
+  // What sessions need of joined sockets.
+  class JoinedSockets final : public net::ShortWay {
+  public:
+    explicit JoinedSockets(redirect::Redirector& redirector) : x_redirector(redirector) {}
+    bool leave(int socket) const override { return x_redirector.leave_acceleration(socket); }
+
+  private:
+    redirect::Redirector& x_redirector;
+  };
+
+  const JoinedSockets x_joined;
   session::SessionContext x_context;
   const session::Http2Bridge::Options x_http2_options;
   session::DnsService x_dns;

@@ -74,7 +74,7 @@ asio::awaitable<Connector::Connected> TcpConnector::connect() {
   if (error) {
     co_return Connected{error, nullptr};
   }
-  co_return Connected{{}, std::make_unique<SocketStream>(std::move(socket))};
+  co_return Connected{{}, std::make_unique<SocketStream>(std::move(socket), x_short_way)};
 }
 
 } // namespace weir::net

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "proxy/base/ip.h"
+#include "proxy/net/short_way.h"
 #include "proxy/net/stream.h"
 
 #include <boost/asio/awaitable.hpp>
@@ -35,9 +36,10 @@ public:
 // judged already, so that weir's own hooks let it pass (DESIGN §8). Needs CAP_NET_ADMIN then.
 class TcpConnector final : public Connector {
 public:
+  // The short way outlives what is connected; null: there is none.
   TcpConnector(SocketAddress destination, std::optional<IpAddress> source,
-               std::chrono::milliseconds timeout)
-      : x_destination(destination), x_source(source), x_timeout(timeout) {}
+               std::chrono::milliseconds timeout, const ShortWay* short_way = nullptr)
+      : x_destination(destination), x_source(source), x_timeout(timeout), x_short_way(short_way) {}
 
   boost::asio::awaitable<Connected> connect() override;
 
@@ -45,6 +47,7 @@ private:
   SocketAddress x_destination;
   std::optional<IpAddress> x_source;
   std::chrono::milliseconds x_timeout;
+  const ShortWay* x_short_way;
 };
 
 } // namespace weir::net

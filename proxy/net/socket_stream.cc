@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -16,6 +17,16 @@ namespace asio = boost::asio;
 
 namespace {
 
+// Joined sockets are faster than TCP up to bodies of some 200 KiB, and slower beyond: more than a
+// reader's queue may hold goes by TCP, and from a joined socket in smaller packets. So a connection
+// may move twice kTurn for each question and answer, and kMuch besides.
+constexpr std::size_t kTurn = 96 * 1024;
+constexpr std::size_t kMuch = 256 * 1024;
+
+void set_option(int fd, int level, int option, int value) {
+  ::setsockopt(fd, level, option, &value, sizeof value);
+}
+
 void set_linger(int fd, bool reset_on_close) {
   const linger value{reset_on_close ? 1 : 0, 0};
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
@@ -23,16 +34,42 @@ void set_linger(int fd, bool reset_on_close) {
 
 } // namespace
 
-SocketStream::SocketStream(asio::ip::tcp::socket socket) : x_socket(std::move(socket)) {
-  const int fd = x_socket.native_handle();
-  const int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  set_linger(fd, true);
+SocketStream::SocketStream(asio::ip::tcp::socket socket, const ShortWay* short_way)
+    : x_socket(std::move(socket)), x_short_way(short_way) {
+  set_option(x_socket.native_handle(), IPPROTO_TCP, TCP_NODELAY, 1);
+  set_linger(x_socket.native_handle(), true);
+}
+
+void SocketStream::moved(Way way, std::size_t bytes) {
+  if (x_short_way == nullptr) {
+    return;
+  }
+  if (way != x_way) {
+    x_way = way;
+    x_much -= std::min(x_much, kTurn);
+  }
+  x_much += bytes;
+  leave_if_much();
+}
+
+void SocketStream::leave_if_much() {
+  if (x_much > kMuch && x_short_way->leave(x_socket.native_handle())) {
+    x_short_way = nullptr;
+  }
+}
+
+// Known beforehand, not even a beginning of it needs to go the wrong way.
+void SocketStream::expect_bytes(std::uint64_t bytes) {
+  if (x_short_way != nullptr && bytes > 2 * kTurn) {
+    x_much += kMuch + bytes;
+    leave_if_much();
+  }
 }
 
 asio::awaitable<IoResult> SocketStream::read_some(std::span<char> into) {
   const auto [error, bytes] = co_await x_socket.async_read_some(
       asio::buffer(into.data(), into.size()), asio::as_tuple(asio::deferred));
+  moved(Way::kIn, bytes);
   co_return IoResult{error, bytes};
 }
 
@@ -41,9 +78,9 @@ IoResult SocketStream::try_write(std::span<const iovec> parts) {
   message.msg_iov = const_cast<iovec*>(parts.data());
   message.msg_iovlen = parts.size();
   for (;;) {
-    const ssize_t sent = ::sendmsg(x_socket.native_handle(), &message,
-                                   MSG_DONTWAIT | MSG_NOSIGNAL | (x_end_expected ? MSG_MORE : 0));
+    const ssize_t sent = ::sendmsg(x_socket.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0) {
+      moved(Way::kOut, static_cast<std::size_t>(sent));
       return {{}, static_cast<std::size_t>(sent)};
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -64,6 +101,15 @@ asio::awaitable<ErrorCode> SocketStream::wait_writable() {
 void SocketStream::cancel() {
   ErrorCode ignored;
   x_socket.cancel(ignored);
+}
+
+void SocketStream::expect_end() {
+  if (!x_end_expected) {
+    x_end_expected = true;
+    // Rather than MSG_MORE, because joined sockets (redirect-bpf) can see it: they have no packet
+    // that bytes and end could share, so such bytes go by TCP.
+    set_option(x_socket.native_handle(), IPPROTO_TCP, TCP_CORK, 1);
+  }
 }
 
 void SocketStream::shutdown_write() {

@@ -3,16 +3,20 @@
 // end with the connection). close() takes that back first.
 #pragma once
 
+#include "proxy/net/short_way.h"
 #include "proxy/net/stream.h"
 
 #include <boost/asio/ip/tcp.hpp>
+
+#include <cstdint>
 
 namespace weir::net {
 
 class SocketStream final : public Stream {
 public:
-  // A connected socket. Sets TCP_NODELAY and SO_LINGER.
-  explicit SocketStream(boost::asio::ip::tcp::socket socket);
+  // A connected socket. Sets TCP_NODELAY and SO_LINGER. The short way outlives it; null: there is
+  // none.
+  explicit SocketStream(boost::asio::ip::tcp::socket socket, const ShortWay* short_way = nullptr);
   // Still open here means that the session ended in the middle of something: a reset.
   ~SocketStream() override = default;
 
@@ -20,14 +24,22 @@ public:
   IoResult try_write(std::span<const iovec> parts) override;
   boost::asio::awaitable<ErrorCode> wait_writable() override;
   void cancel() override;
-  void expect_end() override { x_end_expected = true; }
+  void expect_end() override;
+  void expect_bytes(std::uint64_t bytes) override;
   void shutdown_write() override;
   void close() override;
   void abort() override;
   bool stale() override;
 
 private:
+  enum class Way : std::uint8_t { kIn, kOut };
+  void moved(Way way, std::size_t bytes);
+  void leave_if_much();
+
   boost::asio::ip::tcp::socket x_socket;
+  const ShortWay* x_short_way; // null: left, or none
+  std::size_t x_much = 0;      // bytes moved lately, less an allowance for each turn
+  Way x_way = Way::kIn;
   bool x_end_expected = false;
 };
 

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -42,6 +43,9 @@ public:
   // and end are one packet. Whoever reads the bytes alone, and by them knows that the end comes,
   // would close first, and it would be his port that stays in TIME_WAIT.
   virtual void expect_end() {}
+  // So many are about to be read or written, none of them yet: for a stream that has another way
+  // for much.
+  virtual void expect_bytes(std::uint64_t /*bytes*/) {}
   // No more bytes will be written.
   virtual void shutdown_write() = 0;
   // Orderly: what was written arrives.

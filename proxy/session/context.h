@@ -5,6 +5,7 @@
 #include "proxy/base/access_log.h"
 #include "proxy/config/config.h"
 #include "proxy/dns/fqdn_cache.h"
+#include "proxy/net/short_way.h"
 #include "proxy/runtime/worker.h"
 #include "redirect-bpf/user/redirector.h"
 
@@ -17,6 +18,7 @@ struct SessionContext {
   AccessLog& access_log;
   redirect::Redirector* redirector = nullptr; // null: no flow is redirected
   const config::Dns dns = {};
+  const net::ShortWay* short_way = nullptr; // null: there is none
 };
 
 } // namespace weir::session

@@ -337,6 +337,13 @@ void HttpSession::expect_end() {
   }
 }
 
+void HttpSession::expect_body(const http::Framing& framing) {
+  if (framing.kind == http::Framing::Kind::kLength) {
+    x_client->expect_bytes(framing.length);
+    x_upstream->expect_bytes(framing.length);
+  }
+}
+
 HttpSession::Action HttpSession::decide() {
   const bool open = x_judge->refresh();
   http::Refusal refusal = http::examine(
@@ -482,6 +489,7 @@ void HttpSession::add_request_part(net::Gather& gather, std::string_view payload
 asio::awaitable<bool> HttpSession::send_request() {
   net::Gather gather{x_request_out};
   if (x_facts.body.kind != http::Framing::Kind::kNone) {
+    expect_body(x_facts.body);
     add_request_part(gather, x_first_part);
   }
   net::ErrorCode error;
@@ -600,6 +608,7 @@ asio::awaitable<HttpSession::Outcome> HttpSession::download() {
   http::write_response_head(x_response, x_response_facts, framing, client_connection(),
                             x_response_out);
   x_response_body.start(x_response_facts.body);
+  expect_body(x_response_facts.body);
   net::Gather gather{x_response_out};
   x_log.bytes_out += x_response_out.size();
   for (;;) {

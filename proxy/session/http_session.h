@@ -126,6 +126,8 @@ private:
   [[nodiscard]] http::ConnectionField client_connection() const;
   // Before the last bytes of an answer.
   void expect_end();
+  // Before a body passes, either way.
+  void expect_body(const http::Framing& framing);
   [[nodiscard]] bool is_connect() const { return x_request.method == "CONNECT"; }
   void fail(int status, std::string_view reason);
   void add_request_part(net::Gather& gather, std::string_view payload);

@@ -128,7 +128,7 @@ void TcpService::SnapshotWatch::on_deadline() {
 
 std::unique_ptr<net::Connector> TcpService::connector_for(const TcpFlow& flow) const {
   return std::make_unique<net::TcpConnector>(flow.destination.value, flow.source,
-                                             x_context.http.connect_timeout);
+                                             x_context.http.connect_timeout, x_context.short_way);
 }
 
 asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket socket,
@@ -162,7 +162,8 @@ asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket
     // Rules about TLS that come later find what this connection is.
     gate->client_speaks_plain();
     co_await HttpSession::serve(std::make_unique<HttpSession>(
-        service.x_http, std::make_unique<net::SocketStream>(std::move(socket)),
+        service.x_http,
+        std::make_unique<net::SocketStream>(std::move(socket), service.x_context.short_way),
         std::make_unique<GateJudge>(std::move(gate), flow, spoken == Spoken::kHttp),
         service.connector_for(flow), default_host(flow.asked.value_or(flow.destination.value))));
     break;
@@ -185,7 +186,7 @@ asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket
 
 asio::awaitable<void> TcpService::run_relay(TcpService& service, asio::ip::tcp::socket socket,
                                             TcpFlow flow, std::unique_ptr<PolicyGate> gate) {
-  net::SocketStream client(std::move(socket));
+  net::SocketStream client(std::move(socket), service.x_context.short_way);
   const auto time = std::chrono::system_clock::now();
   const auto start = std::chrono::steady_clock::now();
   const std::unique_ptr<net::Connector> connector = service.connector_for(flow);

@@ -18,7 +18,7 @@ boost::asio::awaitable<void> serve(TlsService& service, SessionContext& context,
   return TlsSession::serve(std::make_unique<TlsSession>(
       service, std::move(client), std::make_unique<GateTlsJudge>(std::move(gate), flow),
       std::make_unique<net::TcpConnector>(flow.destination.value, flow.source,
-                                          context.http.connect_timeout),
+                                          context.http.connect_timeout, context.short_way),
       std::move(hello)));
 }
 
@@ -27,7 +27,8 @@ boost::asio::awaitable<void> serve(TlsService& service, SessionContext& context,
 boost::asio::awaitable<void> serve_tls(TlsService& service, SessionContext& context,
                                        boost::asio::ip::tcp::socket socket,
                                        std::unique_ptr<PolicyGate> gate, TcpFlow flow) {
-  return serve(service, context, std::make_unique<net::SocketStream>(std::move(socket)),
+  return serve(service, context,
+               std::make_unique<net::SocketStream>(std::move(socket), context.short_way),
                std::move(gate), flow, std::nullopt);
 }
 

@@ -112,12 +112,14 @@ asio::awaitable<void> Interception::serve(std::unique_ptr<Interception> self) {
   case Hello::kPlain:
     // Where no rule is about plain requests the judge says so of each.
     self->x_gate->client_speaks_plain();
-    self->x_client = std::make_unique<net::SocketStream>(std::move(self->x_socket));
+    self->x_client =
+        std::make_unique<net::SocketStream>(std::move(self->x_socket), self->x_context.short_way);
     self->x_connector = self->make_connector();
     way = Way::kHttp1;
     break;
   case Hello::kTls:
-    self->x_client = std::make_unique<net::SocketStream>(std::move(self->x_socket));
+    self->x_client =
+        std::make_unique<net::SocketStream>(std::move(self->x_socket), self->x_context.short_way);
     if (co_await self->read_hello()) {
       way = co_await self->handshake();
     }
@@ -280,8 +282,8 @@ asio::awaitable<Interception::Way> Interception::choose(bool http1, bool http2) 
 }
 
 std::unique_ptr<net::Connector> Interception::make_connector() {
-  auto below = std::make_unique<net::TcpConnector>(x_flow.destination.value, x_flow.source,
-                                                   x_context.http.connect_timeout);
+  auto below = std::make_unique<net::TcpConnector>(
+      x_flow.destination.value, x_flow.source, x_context.http.connect_timeout, x_context.short_way);
   if (x_gate->verdict() == policy::Verdict::kDeny || !x_gate->tls_terms().originating) {
     return below;
   }

@@ -412,6 +412,16 @@ struct weir_join_key {
 };
 WEIR_ASSERT_LAYOUT(struct weir_join_key, 44);
 
+/* weir_join_habits (LRU hash, value: __u32): whose connections to whom. The value counts those that
+ * ended, one after the other, before they were worth joining (decide.h, weir_join_worth). */
+struct weir_join_habit {
+  struct weir_addr from; /* who opens them */
+  struct weir_addr to;   /* what he asks for: a service's address where it is one */
+  __u16 port_be;
+  __u8 pad[2];
+};
+WEIR_ASSERT_LAYOUT(struct weir_join_habit, 36);
+
 enum weir_join_role {
   WEIR_JOIN_NONE = 0,
   WEIR_JOIN_LISTENER = 1,   /* the proxy's; what it accepts inherits this */
@@ -433,9 +443,18 @@ struct weir_join_state {
   struct weir_addr pod; /* key in weir_endpoints */
   __u32 messages;       /* put into the peer's queue since that was last seen empty */
   __u8 role;
-  __u8 pad[3];
+  __u8 used; /* messages of this end that went the short way so far, as far as it counts */
+  __u8 pad[2];
 };
 WEIR_ASSERT_LAYOUT(struct weir_join_state, 136);
+
+/* What weir_rest says (BPF_PROG_RUN, its context: the key of a pod's end) of it and of the proxy's
+ * end, as a sum. */
+enum weir_join_rest {
+  WEIR_REST_POD_JOINED = 1, /* or somebody is still in a call that began when it was */
+  WEIR_REST_POD_QUEUED = 2, /* what came by the short way has not all been read */
+  WEIR_REST_PROXY_QUEUED = 4,
+};
 
 /* weir_join_counts (per-CPU array, key: enum weir_join_count). */
 enum weir_join_count {
@@ -452,6 +471,9 @@ enum weir_join_count {
   WEIR_JOIN_FULL = 9,      /* as much as may wait in the reader's queue is there */
   WEIR_JOIN_UNFIT = 10,    /* TLS in the kernel, zero-copy, a blocking reader, memory pressure */
   WEIR_JOIN_BUSY = 11,     /* the pod's socket is locked; the proxy does not wait for a pod */
+  WEIR_JOIN_LAST = 12,     /* the proxy holds it back (TCP_CORK) to end the connection with it */
+  /* Connections that were not joined, because the ones before them were hardly used. */
+  WEIR_JOIN_BRIEF = 13,
   WEIR_JOIN_COUNT_MAX = 16,
 };
 

@@ -451,4 +451,28 @@ WEIR_PURE __u8 weir_join_step(const struct weir_join_view *view, __u32 max_bytes
 	return WEIR_JOIN_SOCKETS; /* no reason against it */
 }
 
+/* Joining two ends costs more than the few messages of one request gain. Nobody knows beforehand
+ * how long a connection will be used, so the ones before it tell: where so many ended with fewer
+ * messages than pay for it, others are left to TCP, but for one in WEIR_JOIN_SAMPLE, by which a
+ * change is noticed. A single one that was used takes that back. */
+enum {
+	WEIR_JOIN_PAYS = 4,    /* messages of either end; weir_join_state.used counts no further */
+	WEIR_JOIN_BRIEFS = 16, /* connections, one after the other */
+	WEIR_JOIN_SAMPLE = 32,
+};
+
+WEIR_PURE bool weir_join_worth(__u32 briefs, __u32 random)
+{
+	return briefs < WEIR_JOIN_BRIEFS || random % WEIR_JOIN_SAMPLE == 0;
+}
+
+/* What weir_join_habits says after one more end is gone. Of a connection that was hardly used the
+ * one that opened it counts, of one that was used either. */
+WEIR_PURE __u32 weir_join_briefs(__u32 briefs, bool opened, __u8 used)
+{
+	if (used >= WEIR_JOIN_PAYS)
+		return 0;
+	return opened && briefs < WEIR_JOIN_BRIEFS ? briefs + 1 : briefs;
+}
+
 #endif

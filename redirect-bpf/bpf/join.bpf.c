@@ -5,6 +5,7 @@
  *
  *   weir_join   sockops  finds both ends when the connection is established
  *   weir_send   sk_msg   decides for each message: straight into the reader's queue, or by TCP
+ *   weir_rest   syscall  tells the loader whether a joined connection may leave the short way
  *   weir_probe  sk_msg   for the loader's test of the kernel
  *
  *   client pod ══ CLIENT │ DOWNSTREAM ══ proxy ══ UPSTREAM │ SERVER ══ server pod
@@ -74,6 +75,11 @@ static __always_inline bool weir_is_downstream(__u8 role)
 	return role == WEIR_JOIN_DOWNSTREAM || role == WEIR_JOIN_CLIENT;
 }
 
+static __always_inline bool weir_has_opened(__u8 role)
+{
+	return role == WEIR_JOIN_CLIENT || role == WEIR_JOIN_UPSTREAM;
+}
+
 /* --- when a connection is established */
 
 static __always_inline bool weir_own_key(struct bpf_sock_ops *ops, struct weir_join_key *key)
@@ -116,6 +122,18 @@ static __always_inline void weir_other_key(const struct weir_join_key *own,
 	other->first_received = own->first_sent;
 	other->local_port_be = own->remote_port_be;
 	other->remote_port_be = own->local_port_be;
+}
+
+/* What connections like this one were like. */
+static __always_inline void weir_habit_of(const struct weir_join_key *own, __u8 role,
+					  struct weir_join_habit *habit)
+{
+	bool opened = weir_has_opened(role);
+
+	__builtin_memset(habit, 0, sizeof(*habit));
+	habit->from = opened ? own->local : own->remote;
+	habit->to = opened ? own->remote : own->local;
+	habit->port_be = opened ? own->remote_port_be : own->local_port_be;
 }
 
 /* What the end with this key sends. */
@@ -204,6 +222,21 @@ static __always_inline bool weir_is_fit(struct bpf_sock *socket, __u8 role, __u6
 	return file && (file->f_flags & WEIR_NONBLOCK);
 }
 
+static __always_inline bool weir_is_worth(const struct weir_join_key *own, __u8 role)
+{
+	struct weir_join_habit habit;
+	__u32 *briefs;
+
+	weir_habit_of(own, role, &habit);
+	briefs = bpf_map_lookup_elem(&weir_join_habits, &habit);
+	if (!briefs || weir_join_worth(*briefs, bpf_get_prandom_u32()))
+		return true;
+	weir_join_count(WEIR_JOIN_BRIEF, 1);
+	return false;
+}
+
+/* The end that opened the connection is established first, and decides. The other one follows it:
+ * without a peer it would only pay. */
 static __always_inline void weir_established(struct bpf_sock_ops *ops)
 {
 	struct weir_join_config *config = weir_read_join_config();
@@ -227,6 +260,10 @@ static __always_inline void weir_established(struct bpf_sock_ops *ops)
 	made.flow.endpoint = pod->id;
 	made.flow.direction = WEIR_EGRESS;
 	weir_other_key(&key, &made.peer);
+	/* First, because where connections are short each of them comes as far as here. */
+	if (weir_has_opened(made.role) ? !weir_is_worth(&key, made.role)
+				       : !bpf_map_lookup_elem(&weir_join_ends, &made.peer))
+		return;
 	/* Both are named by what the pod sends: the flow it has begun, or the return. */
 	weir_tuple_of(weir_is_proxys(made.role) ? &made.peer : &key, &made.flow.tuple);
 	if (weir_is_downstream(made.role))
@@ -241,9 +278,13 @@ static __always_inline void weir_established(struct bpf_sock_ops *ops)
 	if (!state)
 		return;
 	*state = made;
-	if (bpf_sock_hash_update(ops, &weir_joined, &key, BPF_NOEXIST))
+	/* What is in weir_joined is in here too: weir_rest goes by that. */
+	if (bpf_map_update_elem(&weir_join_ends, &key, &address, BPF_NOEXIST))
 		return;
-	bpf_map_update_elem(&weir_join_ends, &key, &address, BPF_ANY);
+	if (bpf_sock_hash_update(ops, &weir_joined, &key, BPF_NOEXIST)) {
+		bpf_map_delete_elem(&weir_join_ends, &key);
+		return;
+	}
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	weir_join_count(WEIR_JOIN_SOCKETS, 1);
 }
@@ -252,7 +293,9 @@ static __always_inline void weir_ended(struct bpf_sock_ops *ops)
 {
 	struct bpf_sock *socket = ops->sk;
 	struct weir_join_state *state;
+	struct weir_join_habit habit;
 	struct weir_join_key key;
+	__u32 *known, before, briefs;
 
 	if (!socket)
 		return;
@@ -261,6 +304,12 @@ static __always_inline void weir_ended(struct bpf_sock_ops *ops)
 		return;
 	weir_other_key(&state->peer, &key);
 	bpf_map_delete_elem(&weir_join_ends, &key);
+	weir_habit_of(&key, state->role, &habit);
+	known = bpf_map_lookup_elem(&weir_join_habits, &habit);
+	before = known ? *known : 0;
+	briefs = weir_join_briefs(before, weir_has_opened(state->role), state->used);
+	if (briefs != before)
+		bpf_map_update_elem(&weir_join_habits, &habit, &briefs, BPF_ANY);
 }
 
 SEC("sockops")
@@ -345,6 +394,10 @@ static __always_inline __u32 weir_look_at_peer(struct bpf_sock *own, struct weir
 		struct socket *opened = reader->inet_conn.icsk_inet.sk.sk_socket;
 		struct file *file = opened ? opened->file : 0;
 
+		/* The reader would have the answer before the end, close first, and keep its port
+		 * in TIME_WAIT. TCP sends both as one packet. */
+		if (BPF_CORE_READ_BITFIELD(writer, nonagle) & WEIR_NAGLE_CORK)
+			return WEIR_JOIN_LAST;
 		if (!file || !(file->f_flags & WEIR_NONBLOCK))
 			return WEIR_JOIN_UNFIT;
 		/* A pod's thread that is in a read may sleep there for as long as it likes. */
@@ -368,8 +421,11 @@ static __always_inline __u32 weir_look_at_peer(struct bpf_sock *own, struct weir
 	view.messages = state->messages;
 	view.size = size;
 	step = weir_join_step(&view, config->max_bytes, config->max_messages);
-	if (step == WEIR_JOIN_SOCKETS)
+	if (step == WEIR_JOIN_SOCKETS) {
 		state->messages = view.queued ? view.messages + 1 : 1;
+		if (state->used < WEIR_JOIN_PAYS)
+			state->used++;
+	}
 	return step;
 }
 
@@ -421,6 +477,59 @@ int weir_send(struct sk_msg_md *msg)
 	weir_join_count(to_proxy ? WEIR_JOIN_BYTES_TO_PROXY : WEIR_JOIN_BYTES_TO_POD, msg->size);
 	weir_join_count(to_proxy ? WEIR_JOIN_MESSAGES_TO_PROXY : WEIR_JOIN_MESSAGES_TO_POD, 1);
 	return SK_PASS;
+}
+
+/* --- when a connection is to go by TCP alone
+ *
+ * What waits in a socket's queue is lost when the socket is taken from weir_joined, and a message
+ * on its way to it fails. So the loader (Acceleration::leave) takes the pod's end first: its only
+ * writer is the proxy, which does not write meanwhile. Once the kernel has forgotten that the pod's
+ * end was ever joined (sk_psock, which each call holds), it writes by TCP, and the proxy's end can
+ * follow. Each only when its queue is empty. */
+
+static __always_inline struct sk_psock *weir_psock_of(__u64 address)
+{
+	struct sock *socket;
+	__u64 data;
+
+	socket = bpf_rdonly_cast((void *)address, bpf_core_type_id_kernel(struct sock));
+	data = (__u64)socket->sk_user_data;
+	if (!(data & WEIR_USER_DATA_PSOCK))
+		return 0;
+	return bpf_rdonly_cast((void *)(data & ~WEIR_USER_DATA_FLAGS),
+			       bpf_core_type_id_kernel(struct sk_psock));
+}
+
+static __always_inline bool weir_is_queued(struct sk_psock *psock)
+{
+	return psock && psock->ingress_msg.next != &psock->ingress_msg;
+}
+
+SEC("syscall")
+int weir_rest(struct weir_join_key *pod)
+{
+	struct weir_join_key key = *pod, other;
+	struct sk_psock *psock;
+	__u64 *pods, *proxys;
+	int rest = 0;
+
+	weir_other_key(&key, &other);
+	bpf_rcu_read_lock();
+	pods = bpf_map_lookup_elem(&weir_join_ends, &key);
+	if (pods) {
+		psock = weir_psock_of(*pods);
+		if (psock)
+			rest |= WEIR_REST_POD_JOINED;
+		if (weir_is_queued(psock))
+			rest |= WEIR_REST_POD_QUEUED;
+	}
+	/* In this order: who is seen to be no writer any more has put his last message. */
+	proxys = bpf_map_lookup_elem(&weir_join_ends, &other);
+	/* TCP is done with it, the proxy need not be: something may still wait there. */
+	if (!proxys || weir_is_queued(weir_psock_of(*proxys)))
+		rest |= WEIR_REST_PROXY_QUEUED;
+	bpf_rcu_read_unlock();
+	return rest;
 }
 
 SEC("sk_msg")

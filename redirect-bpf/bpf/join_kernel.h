@@ -42,6 +42,15 @@ struct sock {
 	int sk_rcvbuf;
 	__u8 sk_shutdown;
 	struct socket *sk_socket; /* 0: not accepted yet */
+	void *sk_user_data;	  /* of a joined socket: sk_psock, and flags in the lowest bits */
+};
+
+struct list_head {
+	struct list_head *next;
+};
+
+struct sk_psock {
+	struct list_head ingress_msg; /* what came by the short way and waits for the reader */
 };
 
 struct inet_sock {
@@ -57,13 +66,18 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 copied_seq; /* what the reader has taken */
 	__u32 write_seq;  /* what the writer has given */
+	__u8 nonagle : 4; /* WEIR_NAGLE_CORK and others */
 };
 
 #pragma clang attribute pop
 
 enum {
 	WEIR_NO_MORE_SENT = 2, /* SEND_SHUTDOWN */
+	WEIR_NAGLE_CORK = 2,   /* TCP_NAGLE_CORK: TCP_CORK is set */
 };
+
+#define WEIR_USER_DATA_PSOCK 4ull /* SK_USER_DATA_PSOCK */
+#define WEIR_USER_DATA_FLAGS 7ull
 
 enum sock_flags {
 	SOCK_ZEROCOPY = 21,
@@ -71,5 +85,7 @@ enum sock_flags {
 
 /* Newer than the headers of libbpf 1.1: a pointer that is only ever read through. */
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
+extern void bpf_rcu_read_lock(void) __ksym;
+extern void bpf_rcu_read_unlock(void) __ksym;
 
 #endif

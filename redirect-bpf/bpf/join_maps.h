@@ -14,7 +14,8 @@ struct {
 	__type(value, struct weir_join_config);
 } weir_join_config SEC(".maps");
 
-/* Writer: weir_join; the kernel removes a socket that is closed. Reader: weir_send. Two entries a
+/* Writer: weir_join; the kernel removes a socket that is closed, user one that goes by TCP from now
+ * on. Reader: weir_send. Two entries a
  * connection; one that finds it full is not joined. Pinned: while a socket is in here its queue
  * lives, also when no weir does. */
 struct {
@@ -41,6 +42,15 @@ struct {
 	__type(key, int);
 	__type(value, struct weir_join_state);
 } weir_join_state SEC(".maps");
+
+/* Writer and reader: weir_join. An entry or two for each client of a server. One that finds no room
+ * pushes out another, which a few connections learn anew. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct weir_join_habit);
+	__type(value, __u32);
+} weir_join_habits SEC(".maps");
 
 /* Writer: join's programs. Reader: user. */
 struct {

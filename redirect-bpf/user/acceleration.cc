@@ -179,6 +179,51 @@ Result<void> Acceleration::set_enabled(bool enabled) {
   return {};
 }
 
+// Whoever cannot be asked about stays.
+std::uint32_t Acceleration::ask_about(const weir_join_key& pod) const {
+  weir_join_key context = pod;
+  bpf_test_run_opts options{};
+  options.sz = sizeof(options);
+  options.ctx_in = &context;
+  options.ctx_size_in = sizeof(context);
+  return bpf_prog_test_run_opts(bpf_program__fd(x_skeleton->progs.weir_rest), &options) == 0
+             ? options.retval
+             : WEIR_REST_POD_QUEUED | WEIR_REST_PROXY_QUEUED;
+}
+
+void Acceleration::take_out(const weir_join_key& end) const {
+  bpf_map_delete_elem(bpf_map__fd(x_skeleton->maps.weir_joined), &end);
+}
+
+// Why in this order: join.bpf.c, above weir_rest.
+bool Acceleration::leave(int proxys) const {
+  weir_join_state state{};
+  if (bpf_map_lookup_elem(bpf_map__fd(x_skeleton->maps.weir_join_state), &proxys, &state) != 0 ||
+      (state.role != WEIR_JOIN_DOWNSTREAM && state.role != WEIR_JOIN_UPSTREAM)) {
+    return true;
+  }
+  std::uint32_t rest = ask_about(state.peer);
+  if ((rest & WEIR_REST_POD_QUEUED) != 0) {
+    return false;
+  }
+  if ((rest & WEIR_REST_POD_JOINED) != 0) {
+    take_out(state.peer);
+    rest = ask_about(state.peer);
+  }
+  if ((rest & (WEIR_REST_POD_JOINED | WEIR_REST_PROXY_QUEUED)) != 0) {
+    return false;
+  }
+  weir_join_key own{};
+  own.local = state.peer.remote;
+  own.remote = state.peer.local;
+  own.first_sent = state.peer.first_received;
+  own.first_received = state.peer.first_sent;
+  own.local_port_be = state.peer.remote_port_be;
+  own.remote_port_be = state.peer.local_port_be;
+  take_out(own);
+  return true;
+}
+
 Result<Acceleration::Counts> Acceleration::counts() const {
   const int cpus = libbpf_num_possible_cpus();
   if (cpus < 0) {

@@ -35,6 +35,9 @@ public:
   // sockets go the short way. Off: none of both.
   Result<void> set_enabled(bool enabled);
 
+  // Redirector::leave_acceleration(); any thread.
+  [[nodiscard]] bool leave(int proxys) const;
+
   struct Counts {
     std::uint64_t of[WEIR_JOIN_COUNT_MAX] = {};
   };
@@ -48,6 +51,8 @@ private:
 
   Acceleration() = default;
   Result<void> check_kernel();
+  [[nodiscard]] std::uint32_t ask_about(const weir_join_key& pod) const; // enum weir_join_rest
+  void take_out(const weir_join_key& end) const;
 
   std::unique_ptr<join, Destroy> x_skeleton;
   UniqueFd x_cgroup; // the root

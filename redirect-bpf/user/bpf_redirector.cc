@@ -700,7 +700,7 @@ Result<void> BpfRedirector::begin_acceleration() {
     if (!opened) {
       return opened.error();
     }
-    x_acceleration.emplace(std::move(*opened));
+    x_may_leave.store(&x_acceleration.emplace(std::move(*opened)), std::memory_order_release);
   }
   for (const int socket : x_tcp_listeners) {
     if (auto added = x_acceleration->add_listener(socket); !added) {
@@ -708,6 +708,11 @@ Result<void> BpfRedirector::begin_acceleration() {
     }
   }
   return x_acceleration->set_enabled(true);
+}
+
+bool BpfRedirector::leave_acceleration(int socket) {
+  const Acceleration* const acceleration = x_may_leave.load(std::memory_order_acquire);
+  return acceleration == nullptr || acceleration->leave(socket);
 }
 
 AccelerationState BpfRedirector::acceleration() {

@@ -26,8 +26,8 @@
 // the control thread must poll netlink_fd(). Until then the others' programs hold it (births.h).
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
-// last_used_ns(), backend_of() and acceleration() may be called by any thread. All in the node's
-// network namespace.
+// last_used_ns(), backend_of(), acceleration() and leave_acceleration() may be called by any
+// thread. All in the node's network namespace.
 #pragma once
 
 #include "redirect-bpf/user/acceleration.h"
@@ -39,6 +39,7 @@
 #include "redirect-bpf/user/redirector.h"
 #include "redirect-bpf/user/service_sync.h"
 
+#include <atomic>
 #include <chrono>
 #include <compare>
 #include <map>
@@ -88,6 +89,7 @@ public:
   std::vector<MapUse> map_use() override;
   Result<void> set_acceleration(bool enabled) override;
   AccelerationState acceleration() override;
+  bool leave_acceleration(int socket) override;
 
   // Readable when interfaces have come or gone; then call handle_netlink().
   [[nodiscard]] int netlink_fd() const { return x_interfaces.fd(); }
@@ -160,8 +162,9 @@ private:
   bool x_applied = false;
   std::vector<int> x_tcp_listeners; // of the proxy; its own, while they listen
 
-  std::mutex x_acceleration_mutex; // guards the next three
-  std::optional<Acceleration> x_acceleration;
+  std::mutex x_acceleration_mutex;                       // guards the next three
+  std::optional<Acceleration> x_acceleration;            // once there, until the end
+  std::atomic<const Acceleration*> x_may_leave{nullptr}; // the same, without the mutex
   bool x_accelerates = false;
   std::string x_acceleration_reason = "switched off";
   std::mutex x_learned_mutex; // weir_learned is read, changed and written back

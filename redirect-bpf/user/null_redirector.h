@@ -26,6 +26,7 @@ public:
   std::vector<MapUse> map_use() override;
   Result<void> set_acceleration(bool enabled) override;
   AccelerationState acceleration() override;
+  bool leave_acceleration(int /*socket*/) override { return true; }
 };
 
 } // namespace weir::redirect

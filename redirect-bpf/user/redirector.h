@@ -133,6 +133,10 @@ public:
   // On: sockets of pods that may be joined are, from now on. An error says why they cannot be.
   virtual Result<void> set_acceleration(bool enabled) = 0;
   virtual AccelerationState acceleration() = 0; // any thread
+  // The connection that this socket of the proxy belongs to goes by TCP alone from now on, whether
+  // it was joined or not. False: what went from socket to socket has not all been read; to be asked
+  // again. Any thread, but nobody writes on the socket meanwhile.
+  virtual bool leave_acceleration(int socket) = 0;
 };
 
 } // namespace weir::redirect

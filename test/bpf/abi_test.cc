@@ -104,7 +104,7 @@ TEST_CASE("every struct of the ABI has the same layout in BPF and in C++") {
          WEIR_AT(weir_join_state, peer), WEIR_AT(weir_join_state, revision),
          WEIR_AT(weir_join_state, flow), WEIR_AT(weir_join_state, pod),
          WEIR_AT(weir_join_state, messages), WEIR_AT(weir_join_state, role),
-         WEIR_AT(weir_join_state, pad)});
+         WEIR_AT(weir_join_state, used), WEIR_AT(weir_join_state, pad)});
   check("weir_event", sizeof(weir_event),
         {WEIR_AT(weir_event, time_ns), WEIR_AT(weir_event, tuple), WEIR_AT(weir_event, endpoint),
          WEIR_AT(weir_event, identity), WEIR_AT(weir_event, rule), WEIR_AT(weir_event, verdict),

@@ -286,3 +286,18 @@ TEST_CASE("what comes up through a bridge of pods is held unless its pod has a p
   CHECK(weir_holds_at_bridge(kAll, true, false));
   CHECK(weir_holds_at_bridge(kAll, false, false));
 }
+
+TEST_CASE(
+    "connections are not joined where the ones before them were hardly used, but for a sample") {
+  std::uint32_t briefs = 0;
+  for (int i = 0; i < 100; ++i) {
+    CHECK(weir_join_worth(briefs, 1) == (i < WEIR_JOIN_BRIEFS));
+    CHECK(weir_join_worth(briefs, WEIR_JOIN_SAMPLE));
+    // The other end of each, which does not count.
+    CHECK(weir_join_briefs(briefs, false, WEIR_JOIN_PAYS - 1) == briefs);
+    briefs = weir_join_briefs(briefs, true, WEIR_JOIN_PAYS - 1);
+  }
+  // One that was used by either end is enough.
+  CHECK(weir_join_briefs(briefs, true, WEIR_JOIN_PAYS) == 0);
+  CHECK(weir_join_briefs(briefs, false, WEIR_JOIN_PAYS) == 0);
+}

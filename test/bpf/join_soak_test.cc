@@ -68,10 +68,19 @@ struct End {
 struct Talk {
   End client, server;
   UniqueFd downstream, upstream;
+  redirect::BpfRedirector* leaving = nullptr; // the proxy leaves the short way some time
   std::uint32_t seed = 0;
   std::string failure; // of the pods' thread
   std::string stall;   // of the proxy's thread
 };
+
+std::string how_far(const Talk& talk) {
+  return "the client has " + std::to_string(talk.client.got) + " of " +
+         std::to_string(talk.client.to_get) + " and sent " + std::to_string(talk.client.sent) +
+         " of " + std::to_string(talk.client.to_send) + ", the server has " +
+         std::to_string(talk.server.got) + " and sent " + std::to_string(talk.server.sent) +
+         " of " + std::to_string(talk.server.to_send);
+}
 
 bool again() { return errno == EAGAIN || errno == EINTR; }
 
@@ -130,12 +139,7 @@ void be_pods(Talk& talk) {
           static_cast<short>((end.ended ? 0 : POLLIN) | (end.said_all ? 0 : POLLOUT));
     }
     if (::poll(entries, 2, kStallMs) == 0) {
-      talk.failure =
-          "stalled: the client has " + std::to_string(talk.client.got) + " of " +
-          std::to_string(talk.client.to_get) + " and sent " + std::to_string(talk.client.sent) +
-          " of " + std::to_string(talk.client.to_send) + ", the server has " +
-          std::to_string(talk.server.got) + " and sent " + std::to_string(talk.server.sent) +
-          " of " + std::to_string(talk.server.to_send);
+      talk.failure = "stalled: " + how_far(talk);
       break;
     }
     for (int i = 0; i < 2 && talk.failure.empty(); ++i) {
@@ -154,7 +158,7 @@ void be_pods(Talk& talk) {
   const bool cut_somewhere = talk.client.cut_off || talk.server.cut_off;
   if (talk.failure.empty() && !cut_somewhere &&
       (talk.client.got != talk.client.to_get || talk.server.got != talk.server.to_get)) {
-    talk.failure = "the end came too early";
+    talk.failure = "the end came too early: " + how_far(talk);
   }
   if (talk.failure.empty() && cut_somewhere && talk.client.cut_at == UINT64_MAX &&
       talk.server.cut_at == UINT64_MAX) {
@@ -220,6 +224,9 @@ void be_proxy(Talk& talk) {
     for (Copy& way : ways) {
       whole = whole && copy_some(way, random);
     }
+    if (talk.leaving != nullptr && random() % 16 == 0) {
+      talk.leaving->leave_acceleration(ways[random() % 2].from);
+    }
   }
   if (whole) {
     talk.downstream.reset();
@@ -250,7 +257,7 @@ Talk begin(JoinLab& lab, std::mt19937& random) {
 }
 
 struct Disturbance {
-  bool losses = false, switching = false, policy = false;
+  bool losses = false, switching = false, policy = false, leaving = false;
 };
 
 void soak(const Disturbance& disturbance) {
@@ -270,6 +277,7 @@ void soak(const Disturbance& disturbance) {
     std::vector<Talk> talks;
     for (std::size_t i = 0; i < kChains; ++i) {
       talks.push_back(begin(lab, random));
+      talks.back().leaving = disturbance.leaving ? lab.redirector.get() : nullptr;
     }
     std::mutex mutex;
     std::condition_variable finished;
@@ -344,7 +352,12 @@ TEST_CASE("the same while acceleration is switched on and off") {
   soak({.switching = true});
 }
 
-TEST_CASE("the same while policy changes, pods are chosen and not, and packets are lost") {
+TEST_CASE("the same while connections leave the short way") {
   require_root();
-  soak({.losses = true, .switching = true, .policy = true});
+  soak({.leaving = true});
+}
+
+TEST_CASE("the same while all of that happens, policy changes, and pods are chosen and not") {
+  require_root();
+  soak({.losses = true, .switching = true, .policy = true, .leaving = true});
 }

@@ -1,11 +1,14 @@
 // Joined sockets between namespaces: what arrives, in which order, how much may wait, and when the
 // long way is taken.
+#include "redirect-bpf/bpf/decide.h"
 #include "test/bpf/join_lab.h"
 #include "test/bpf/packet_loss.h"
+#include "test/support/tcp_segments.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -380,7 +383,7 @@ TEST_CASE("what reads with blocking calls is not joined, or not sent to the shor
   make_blocking(blocking.get());
   start_connect(blocking.get(), at(addresses.b, kJoinPort));
   const UniqueFd accepted = lab.accept_downstream(addresses);
-  CHECK(lab.counted(WEIR_JOIN_SOCKETS) == 1); // the proxy's end, which has no peer
+  CHECK(lab.counted(WEIR_JOIN_SOCKETS) == 0); // the proxy's end would have no peer
 
   const Chain chain = lab.chain();
   make_blocking(chain.server.get());
@@ -389,6 +392,149 @@ TEST_CASE("what reads with blocking calls is not joined, or not sent to the shor
   CHECK(lab.counted(WEIR_JOIN_UNFIT) == unfit + 1);
   std::array<char, 5> buffer;
   CHECK(::recv(chain.server.get(), buffer.data(), buffer.size(), MSG_WAITALL) == 5);
+}
+
+TEST_CASE("what the proxy holds back for the end goes by TCP, as one packet with it") {
+  require_root();
+  JoinLab lab;
+  for (const bool joined : {true, false}) {
+    INFO("joined: " << joined);
+    lab.accelerate(joined);
+    const Chain chain = lab.chain();
+    const int client = chain.client.get(), downstream = chain.downstream.get();
+    send_text(client, "question");
+    CHECK(receive_text(downstream) == "question");
+    const std::uint64_t held = lab.counted(WEIR_JOIN_LAST);
+    const unsigned packets = segments_received(client);
+    const int on = 1;
+    REQUIRE(::setsockopt(downstream, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)) == 0);
+    send_text(downstream, "ans");
+    send_text(downstream, "wer");
+    REQUIRE(::shutdown(downstream, SHUT_WR) == 0);
+    CHECK(lab.counted(WEIR_JOIN_LAST) == held + (joined ? 2 : 0));
+    CHECK(receive_exactly(client, 6) == "answer");
+    CHECK(receive_text(client).empty());
+    CHECK(segments_received(client) == packets + 1);
+  }
+}
+
+TEST_CASE(
+    "where connections end before they were used, others are left to TCP, until one is used") {
+  require_root();
+  JoinLab lab;
+  // Both legs are connections of the same pod to the same server: a chain is two of them.
+  const auto use = [&](int messages) {
+    const std::uint64_t joined = lab.counted(WEIR_JOIN_SOCKETS);
+    Chain chain = lab.chain();
+    const bool both = lab.counted(WEIR_JOIN_SOCKETS) == joined + 4;
+    for (int i = 0; i < messages; ++i) {
+      for (const Way& way : kWays) {
+        send_text((chain.*way.from).get(), "text");
+        CHECK(receive_text((chain.*way.to).get()) == "text");
+      }
+    }
+    reset(chain.downstream);
+    reset(chain.server);
+    return both;
+  };
+  for (int i = 0; i < WEIR_JOIN_BRIEFS / 2; ++i) {
+    CHECK(use(1));
+  }
+  lab.until([&] {
+    static_cast<void>(lab.chain());
+    return lab.counted(WEIR_JOIN_BRIEF) > 0;
+  });
+  unsigned joined = 0;
+  for (int i = 0; i < 100; ++i) {
+    joined += use(1) ? 1 : 0;
+  }
+  CHECK(joined < 10);
+
+  // One in WEIR_JOIN_SAMPLE is tried all the same, and this time it is worth it.
+  const std::uint64_t sampled = lab.counted(WEIR_JOIN_SOCKETS);
+  for (int i = 0; lab.counted(WEIR_JOIN_SOCKETS) == sampled; ++i) {
+    REQUIRE(i < 1000);
+    use(2 * WEIR_JOIN_PAYS);
+  }
+  lab.until([&] { return use(1); });
+}
+
+TEST_CASE("a connection that leaves the short way goes on by TCP, and nothing is lost on the way") {
+  require_root();
+  JoinLab lab;
+  const auto leave = [&](const UniqueFd& end) {
+    return lab.redirector->leave_acceleration(end.get());
+  };
+  for (const Addresses& addresses : kAddresses) {
+    for (const bool down : {true, false}) {
+      INFO((down ? "client's leg, " : "server's leg, ") << addresses.a);
+      const Chain chain = lab.chain(addresses);
+      const UniqueFd& proxy = down ? chain.downstream : chain.upstream;
+      const UniqueFd& pod = down ? chain.client : chain.server;
+      const auto messages = [&] {
+        return lab.counted(WEIR_JOIN_MESSAGES_TO_PROXY) + lab.counted(WEIR_JOIN_MESSAGES_TO_POD);
+      };
+      std::uint64_t before = messages();
+      send_text(proxy.get(), "to the pod");
+      CHECK(messages() == before + 1);
+      CHECK_FALSE(leave(proxy));
+      CHECK(receive_text(pod.get()) == "to the pod");
+
+      // The pod's end leaves first; what it sends then comes after what it has sent before.
+      send_text(pod.get(), "short, ");
+      CHECK(messages() == before + 2);
+      CHECK_FALSE(leave(proxy));
+      send_text(pod.get(), "long, ");
+      send_text(proxy.get(), "back");
+      CHECK_FALSE(leave(proxy));
+      CHECK(receive_exactly(proxy.get(), 13) == "short, long, ");
+      CHECK(receive_text(pod.get()) == "back");
+      CHECK(leave(proxy));
+      CHECK(leave(proxy));
+
+      const std::string much = [] {
+        std::string text;
+        for (int i = 0; text.size() < 50'000; ++i) {
+          text += std::to_string(i) + " ";
+        }
+        return text;
+      }();
+      send_text(proxy.get(), much);
+      CHECK(receive_exactly(pod.get(), much.size()) == much);
+      send_text(pod.get(), much);
+      CHECK(receive_exactly(proxy.get(), much.size()) == much);
+      CHECK(messages() == before + 2);
+
+      // The other leg knows nothing of that.
+      const Way& other = kWays[down ? 1 : 0];
+      send_text((chain.*other.from).get(), "other");
+      CHECK(receive_text((chain.*other.to).get()) == "other");
+      CHECK(messages() == before + 3);
+    }
+  }
+  lab.accelerate(false);
+  const Chain plain = lab.chain();
+  CHECK(leave(plain.downstream));
+  CHECK(leave(plain.upstream));
+}
+
+TEST_CASE("what waits at an end that TCP is done with is not lost when it is to leave") {
+  require_root();
+  JoinLab lab;
+  const Chain chain = lab.chain();
+  const int client = chain.client.get(), downstream = chain.downstream.get();
+  send_text(client, "last words");
+  REQUIRE(::shutdown(client, SHUT_WR) == 0);
+  REQUIRE(::shutdown(downstream, SHUT_WR) == 0);
+  lab.until([&] {
+    std::uint8_t state = 0; // the first field of tcp_info
+    socklen_t length = sizeof(state);
+    REQUIRE(::getsockopt(downstream, IPPROTO_TCP, TCP_INFO, &state, &length) == 0);
+    return state == TCP_CLOSE;
+  });
+  lab.redirector->leave_acceleration(downstream);
+  CHECK(receive_text(downstream) == "last words");
+  CHECK(receive_text(downstream).empty());
 }
 
 TEST_CASE("a socket of the node that only looks like the proxy's is not joined") {

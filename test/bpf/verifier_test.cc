@@ -132,7 +132,7 @@ TEST_CASE("every program is verified in every way that it is attached, and has n
     load("redirect_tc", WEIR_REDIRECT_OBJECT, attachment, now);
   }
   load("join", WEIR_JOIN_OBJECT, "cgroup", now);
-  CHECK(now.size() == 8 * 2 + 3);
+  CHECK(now.size() == 8 * 2 + 4);
 
   if (std::getenv("WEIR_RENEW_INSTRUCTIONS") != nullptr) {
     write_table(now);

@@ -201,7 +201,7 @@ TEST_CASE("a thousand readers that never read hold a bounded memory, and others 
                 ->status == 200);
     REQUIRE(eventually([&] { return is_on(lab) == joined; }));
     const std::size_t memory = process_memory(lab.weir().pid(), "RssAnon:");
-    const auto to_pods = shown(lab, "bytes_to_pods");
+    const auto sockets = shown(lab, "sockets_joined");
     const std::uint64_t given = server.given();
     std::vector<UniqueFd> readers;
     for (unsigned i = 0; i < kReaders; ++i) {
@@ -222,7 +222,7 @@ TEST_CASE("a thousand readers that never read hold a bounded memory, and others 
         },
         std::chrono::seconds(90)));
     held[joined ? 1 : 0] = (server.given() - given) / kReaders;
-    CHECK((shown(lab, "bytes_to_pods") > to_pods) == joined);
+    CHECK((shown(lab, "sockets_joined") > sockets) == joined);
     const std::size_t grown = process_memory(lab.weir().pid(), "RssAnon:") - memory;
     WARN((joined ? "joined: " : "by TCP: ")
          << held[joined ? 1 : 0] / 1024 << " KiB on the way to each reader, "

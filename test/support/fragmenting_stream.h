@@ -28,6 +28,7 @@ public:
     return x_inner->wait_writable();
   }
   void cancel() override { x_inner->cancel(); }
+  void expect_bytes(std::uint64_t bytes) override { x_inner->expect_bytes(bytes); }
   void shutdown_write() override { x_inner->shutdown_write(); }
   void close() override { x_inner->close(); }
   void abort() override { x_inner->abort(); }

@@ -9,6 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <string>
@@ -25,6 +26,7 @@ struct MemoryPipe {
   std::size_t capacity = std::numeric_limits<std::size_t>::max();
   bool ended = false; // the writing side has said its last word
   bool reset = false;
+  std::uint64_t expected = 0; // bytes that the session has said are coming, either way
   boost::asio::steady_timer reader, writer; // cancelled to wake who waits
 };
 
@@ -42,6 +44,7 @@ public:
   // The session wrote its last word, in order.
   [[nodiscard]] bool ended() const { return x_from->ended && !x_from->reset; }
   [[nodiscard]] bool was_reset() const { return x_from->reset; }
+  [[nodiscard]] std::uint64_t expected() const { return x_from->expected; }
   // From now on the session can write so much before the test takes it.
   void limit(std::size_t capacity) { x_from->capacity = capacity; }
 
@@ -59,6 +62,7 @@ public:
   net::IoResult try_write(std::span<const iovec> parts) override;
   boost::asio::awaitable<net::ErrorCode> wait_writable() override;
   void cancel() override;
+  void expect_bytes(std::uint64_t bytes) override { x_out->expected += bytes; }
   void shutdown_write() override;
   void close() override;
   void abort() override;

@@ -10,6 +10,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,8 +37,8 @@ boost::asio::awaitable<void> write_all(net::Stream& stream, std::string bytes,
 }
 
 struct Connected {
-  Connected() {
-    net::TcpConnector connector(server.address(), std::nullopt, 5s);
+  explicit Connected(const net::ShortWay* short_way = nullptr) {
+    net::TcpConnector connector(server.address(), std::nullopt, 5s, short_way);
     net::Connector::Connected result;
     gate.spawn(connect_into(connector, result));
     context.run();
@@ -58,7 +59,97 @@ struct Connected {
   std::unique_ptr<test::TcpPeer> peer;
 };
 
+// Lets nobody go before it was asked so many times.
+struct ReluctantShortWay final : net::ShortWay {
+  explicit ReluctantShortWay(unsigned refusals) : left_to_refuse(refusals) {}
+  bool leave(int /*socket*/) const override {
+    ++asked;
+    if (left_to_refuse == 0) {
+      return true;
+    }
+    --left_to_refuse;
+    return false;
+  }
+  mutable unsigned left_to_refuse, asked = 0;
+};
+
+void write_to_peer(Connected& c, std::size_t size) {
+  net::ErrorCode error;
+  c.gate.spawn(write_all(*c.stream, std::string(size, 'x'), error));
+  for (std::size_t got = 0; got < size;) {
+    c.context.poll();
+    c.context.restart();
+    got += c.peer->read(std::min<std::size_t>(size - got, 1u << 16)).size();
+  }
+  CHECK_FALSE(error);
+}
+
+void read_from_peer(Connected& c, std::size_t size) {
+  std::string buffer(1u << 16, '\0');
+  for (std::size_t got = 0; got < size;) {
+    const std::size_t piece = std::min(size - got, buffer.size());
+    c.peer->send(std::string(piece, 'y'));
+    for (std::size_t came = 0; came < piece;) {
+      net::IoResult read;
+      c.gate.spawn(read_into(*c.stream, buffer, read));
+      c.run();
+      REQUIRE_FALSE(read.error);
+      came += read.bytes;
+    }
+    got += piece;
+  }
+}
+
 } // namespace
+
+TEST_CASE(
+    "a stream stays on the short way with small messages, and leaves it when it carries much") {
+  ReluctantShortWay way(3);
+  Connected c(&way);
+  for (int i = 0; i < 50; ++i) {
+    read_from_peer(c, 100);
+    write_to_peer(c, 128 * 1024);
+  }
+  for (int i = 0; i < 50; ++i) {
+    read_from_peer(c, 128 * 1024);
+    write_to_peer(c, 100);
+  }
+  CHECK(way.asked == 0);
+  SECTION("to its peer") {
+    for (int i = 0; i < 10; ++i) {
+      write_to_peer(c, 300 * 1024);
+    }
+  }
+  SECTION("from its peer") { read_from_peer(c, 2u << 20); }
+  SECTION("in bodies that are each a little too large") {
+    for (int i = 0; i < 10; ++i) {
+      read_from_peer(c, 100);
+      write_to_peer(c, 300 * 1024);
+    }
+  }
+  SECTION("both ways at once") {
+    for (int i = 0; i < 50; ++i) {
+      read_from_peer(c, 128 * 1024);
+      write_to_peer(c, 128 * 1024);
+    }
+  }
+  // As often as it takes, and then no more.
+  CHECK(way.asked == 4);
+}
+
+TEST_CASE("a stream that knows beforehand leaves the short way before the bytes move") {
+  ReluctantShortWay way(1);
+  Connected c(&way);
+  c.stream->expect_bytes(128 * 1024);
+  CHECK(way.asked == 0);
+  c.stream->expect_bytes(300 * 1024);
+  CHECK(way.asked == 1);
+  write_to_peer(c, 1);
+  CHECK(way.asked == 2);
+  write_to_peer(c, 1);
+  c.stream->expect_bytes(300 * 1024);
+  CHECK(way.asked == 2);
+}
 
 TEST_CASE("the last bytes and the end are one packet where the end is expected") {
   Connected c;

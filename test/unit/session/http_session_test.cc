@@ -877,3 +877,15 @@ TEST_CASE("headers that a rule wants otherwise are logged, added, deleted or rep
   f.send(kGet);
   CHECK(f.server_got() == kGet);
 }
+
+TEST_CASE("both connections know the length of a body before it passes") {
+  HttpFixture f;
+  f.send("POST /public HTTP/1.1\r\nHost: shop\r\nContent-Length: 300000\r\n\r\n");
+  CHECK(f.peer->expected() == 300'000);
+  CHECK(f.upstream.last().expected() == 300'000);
+  f.send(std::string(300'000, 'x'));
+  CHECK(status_line(f.answer("HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n")) ==
+        "HTTP/1.1 200 OK");
+  CHECK(f.peer->expected() == 800'000);
+  CHECK(f.upstream.last().expected() == 800'000);
+}
