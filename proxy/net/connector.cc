@@ -47,30 +47,76 @@ ErrorCode bind_to_source(int fd, const IpAddress& source) {
   return {};
 }
 
+// The socket does not block, so that "in progress" is no error.
+ErrorCode begin_to_connect(int fd, const SocketAddress& destination) {
+  sockaddr_storage storage{};
+  const socklen_t length = destination.to_sockaddr(storage);
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&storage), length) < 0 &&
+      errno != EINPROGRESS) {
+    return from_errno();
+  }
+  return {};
+}
+
+bool is_connected(int fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) == 0;
+}
+
+ErrorCode pending_error(int fd) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) {
+    return from_errno();
+  }
+  return {error, boost::system::system_category()};
+}
+
+asio::awaitable<ErrorCode> wait_until_connected(asio::ip::tcp::socket& socket,
+                                                std::chrono::milliseconds timeout) {
+  using namespace asio::experimental::awaitable_operators;
+  asio::steady_timer timer(co_await asio::this_coro::executor, timeout);
+  while (!is_connected(socket.native_handle())) {
+    const auto first = co_await (
+        socket.async_wait(asio::ip::tcp::socket::wait_write, asio::as_tuple(asio::use_awaitable)) ||
+        timer.async_wait(asio::as_tuple(asio::use_awaitable)));
+    if (first.index() == 1) {
+      const ErrorCode error = std::get<0>(std::get<1>(first));
+      co_return error ? error : ErrorCode(asio::error::timed_out);
+    }
+    ErrorCode error = std::get<0>(std::get<0>(first));
+    if (!error) {
+      error = pending_error(socket.native_handle());
+    }
+    if (error) {
+      co_return error;
+    }
+  }
+  co_return ErrorCode{};
+}
+
 } // namespace
 
 asio::awaitable<Connector::Connected> TcpConnector::connect() {
-  using namespace asio::experimental::awaitable_operators;
   const auto executor = co_await asio::this_coro::executor;
-  const asio::ip::tcp::endpoint destination = to_asio(x_destination);
   asio::ip::tcp::socket socket(executor);
   ErrorCode error;
-  socket.open(destination.protocol(), error);
+  socket.open(to_asio(x_destination).protocol(), error);
   if (!error && x_source) {
     error = bind_to_source(socket.native_handle(), *x_source);
   }
-  if (error) {
-    co_return Connected{error, nullptr};
+  if (!error) {
+    socket.native_non_blocking(true, error);
   }
-  asio::steady_timer timer(executor, x_timeout);
-  const auto first =
-      co_await (socket.async_connect(destination, asio::as_tuple(asio::use_awaitable)) ||
-                timer.async_wait(asio::as_tuple(asio::use_awaitable)));
-  if (first.index() == 1) {
-    error = std::get<0>(std::get<1>(first));
-    co_return Connected{error ? error : ErrorCode(asio::error::timed_out), nullptr};
+  if (!error) {
+    error = begin_to_connect(socket.native_handle(), x_destination);
   }
-  error = std::get<0>(std::get<0>(first));
+  // A server on this node has answered before connect() returns, nearly always: neither a timer
+  // nor a turn of the event loop is needed then.
+  if (!error && !is_connected(socket.native_handle())) {
+    error = co_await wait_until_connected(socket, x_timeout);
+  }
   if (error) {
     co_return Connected{error, nullptr};
   }

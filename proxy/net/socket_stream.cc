@@ -36,7 +36,6 @@ void set_linger(int fd, bool reset_on_close) {
 
 SocketStream::SocketStream(asio::ip::tcp::socket socket, const ShortWay* short_way)
     : x_socket(std::move(socket)), x_short_way(short_way) {
-  set_option(x_socket.native_handle(), IPPROTO_TCP, TCP_NODELAY, 1);
   set_linger(x_socket.native_handle(), true);
 }
 
@@ -73,7 +72,18 @@ asio::awaitable<IoResult> SocketStream::read_some(std::span<char> into) {
   co_return IoResult{error, bytes};
 }
 
+// Nagle's algorithm holds nothing back while all that was sent is acknowledged, so the first write
+// needs no option; many connections have no second one.
+void SocketStream::do_not_delay() {
+  if (x_written && !x_no_delay) {
+    set_option(x_socket.native_handle(), IPPROTO_TCP, TCP_NODELAY, 1);
+    x_no_delay = true;
+  }
+  x_written = true;
+}
+
 IoResult SocketStream::try_write(std::span<const iovec> parts) {
+  do_not_delay();
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(parts.data());
   message.msg_iovlen = parts.size();

@@ -14,8 +14,8 @@ namespace weir::net {
 
 class SocketStream final : public Stream {
 public:
-  // A connected socket. Sets TCP_NODELAY and SO_LINGER. The short way outlives it; null: there is
-  // none.
+  // A connected socket. Sets SO_LINGER, and in time TCP_NODELAY. The short way outlives it; null:
+  // there is none.
   explicit SocketStream(boost::asio::ip::tcp::socket socket, const ShortWay* short_way = nullptr);
   // Still open here means that the session ended in the middle of something: a reset.
   ~SocketStream() override = default;
@@ -35,12 +35,15 @@ private:
   enum class Way : std::uint8_t { kIn, kOut };
   void moved(Way way, std::size_t bytes);
   void leave_if_much();
+  void do_not_delay();
 
   boost::asio::ip::tcp::socket x_socket;
   const ShortWay* x_short_way; // null: left, or none
   std::size_t x_much = 0;      // bytes moved lately, less an allowance for each turn
   Way x_way = Way::kIn;
   bool x_end_expected = false;
+  bool x_written = false;  // something
+  bool x_no_delay = false; // TCP_NODELAY is set
 };
 
 } // namespace weir::net
