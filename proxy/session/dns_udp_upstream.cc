@@ -185,9 +185,9 @@ void DnsUdpUpstream::withdraw(DnsQuestion& question, bool /*timed_out*/) {
 void DnsUdpUpstream::await_answers() {
   x_awaiting = true;
   x_epoll.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                     [this](const boost::system::error_code& error) {
-                       if (error) {
-                         return; // closed: this may be gone
+                     [this, alive = std::weak_ptr<void>(x_alive)](boost::system::error_code) {
+                       if (alive.expired()) {
+                         return;
                        }
                        receive_answers();
                        if (x_open > 0) {
@@ -271,6 +271,11 @@ void DnsUdpUpstream::close_idle() {
   std::erase_if(x_pools, [](const auto& entry) {
     return entry.second.sockets.empty() && entry.second.retired.empty();
   });
+  if (x_open == 0) {
+    // Nothing will come, and a wait for it would keep the worker's loop from its end.
+    boost::system::error_code ignored;
+    x_epoll.cancel(ignored);
+  }
 }
 
 void DnsUdpUpstream::close_all() {

@@ -84,6 +84,8 @@ private:
   std::size_t x_open = 0;
   std::vector<std::unique_ptr<Socket>> x_closed; // while events that name them are handled
   bool x_handling = false;
+  // Expires with this, before the loop drops a wait for answers.
+  std::shared_ptr<void> x_alive = std::make_shared<char>();
 };
 
 } // namespace weir::session

@@ -207,6 +207,45 @@ TEST_CASE("D14: what a server sends after its answer is no other question's, and
   CHECK(f.worker.metrics().dns_mismatched.value() == DnsUdpUpstream::kMaxUses);
 }
 
+// Asked long ago, so that its socket counts as idle when it is answered.
+class OldQuestion final : public DnsQuestion {
+public:
+  OldQuestion(const SocketAddress& server, dns::BytesView bytes)
+      : DnsQuestion(DnsFlow{{}, {server}, IPPROTO_UDP, {}}, bytes,
+                    Clock::now() - 2 * DnsUdpUpstream::kMaxIdle) {
+    query = *dns::parse_query(bytes).query;
+  }
+  void answered(std::span<std::uint8_t> /*answer*/) override { is_answered = true; }
+  void failed(DnsRefused /*why*/) override {}
+
+  bool is_answered = false;
+};
+
+TEST_CASE(
+    "Once its idle sockets are closed the upstream holds up no loop, and can be asked again") {
+  boost::asio::io_context context{1};
+  WorkerMetrics metrics;
+  DnsIds ids;
+  Bytes scratch(dns::kMaxMessage);
+  DnsUdpUpstream upstream(context, metrics, ids, scratch, {});
+  TestSocket server(SOCK_DGRAM, "127.0.0.1:0");
+  for (int round = 0; round < 2; ++round) {
+    const Bytes query = Wire::query(7, "a.com", kA);
+    OldQuestion question(server.local(), query);
+    REQUIRE(upstream.ask(question));
+    const auto [seen, from] = server.receive();
+    server.send_to(from, Wire::response(dns::message_id(seen), "a.com", kA));
+    while (!question.is_answered && context.run_one_for(std::chrono::seconds(20)) > 0) {
+    }
+    REQUIRE(question.is_answered);
+    upstream.close_idle();
+    CHECK(upstream.open_sockets() == 0);
+    context.run_for(std::chrono::seconds(20));
+    CHECK(context.stopped()); // nothing was left to wait for
+    context.restart();
+  }
+}
+
 TEST_CASE("D15: a server that says nothing is SERVFAIL, and its late answer goes nowhere") {
   UdpFixture f(hasty());
   f.ask(Wire::query(7, "a.com", kA));
