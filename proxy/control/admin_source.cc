@@ -36,8 +36,9 @@ std::shared_ptr<const admin::View> AdminSource::view() const { return x_controll
 
 std::vector<admin::EndpointRow> AdminSource::endpoints() const {
   const Controller::InForce in_force = x_controller.in_force();
-  return in_force.registry == nullptr ? std::vector<admin::EndpointRow>()
-                                      : endpoint_rows(*in_force.program, *in_force.registry);
+  return in_force.registry == nullptr
+             ? std::vector<admin::EndpointRow>()
+             : endpoint_rows(*in_force.program, *in_force.registry, x_redirector);
 }
 
 std::vector<admin::FqdnRow> AdminSource::fqdn() const {

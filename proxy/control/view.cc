@@ -1,7 +1,5 @@
 #include "proxy/control/view.h"
 
-#include <net/if.h>
-
 #include <algorithm>
 #include <set>
 #include <tuple>
@@ -9,11 +7,12 @@
 namespace weir::control {
 namespace {
 
-std::string state_of(const endpoint::Endpoint& known, const policy::EndpointPolicy* policy) {
+std::string state_of(const endpoint::Endpoint& known, const policy::EndpointPolicy* policy,
+                     redirect::Redirector& redirector) {
   if (policy == nullptr || (known.local && known.interface.empty())) {
     return known.is_local() ? "held" : "remote";
   }
-  if (!known.interface.empty() && ::if_nametoindex(known.interface.c_str()) == 0) {
+  if (!known.interface.empty() && !redirector.attached(known.interface)) {
     return "detached";
   }
   const bool enforced =
@@ -24,7 +23,8 @@ std::string state_of(const endpoint::Endpoint& known, const policy::EndpointPoli
 } // namespace
 
 std::vector<admin::EndpointRow> endpoint_rows(const policy::Program& program,
-                                              const endpoint::Registry& registry) {
+                                              const endpoint::Registry& registry,
+                                              redirect::Redirector& redirector) {
   std::vector<admin::EndpointRow> rows;
   rows.reserve(registry.endpoints().size());
   registry.endpoints().for_each([&](const std::string& /*name*/, const auto& pod) {
@@ -50,7 +50,7 @@ std::vector<admin::EndpointRow> endpoint_rows(const policy::Program& program,
                     std::move(ips),
                     known.interface,
                     {policies.begin(), policies.end()},
-                    state_of(known, policy)});
+                    state_of(known, policy, redirector)});
   });
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
     return std::tie(a.endpoint_namespace, a.name) < std::tie(b.endpoint_namespace, b.name);

@@ -5,6 +5,7 @@
 #include "proxy/admin/model.h"
 #include "proxy/base/dns_name.h"
 #include "proxy/endpoint/registry.h"
+#include "redirect-bpf/user/redirector.h"
 
 #include <string>
 #include <vector>
@@ -12,7 +13,8 @@
 namespace weir::control {
 
 [[nodiscard]] std::vector<admin::EndpointRow> endpoint_rows(const policy::Program& program,
-                                                            const endpoint::Registry& registry);
+                                                            const endpoint::Registry& registry,
+                                                            redirect::Redirector& redirector);
 
 // As people write names: without the root's dot.
 [[nodiscard]] std::string shown_name(const DnsName& name);

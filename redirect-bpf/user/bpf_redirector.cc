@@ -419,7 +419,7 @@ void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
   const Programs& programs = x_object.programs();
   follow_holds(pods);
   const std::set<int> bridges = bridges_of_pods(pods);
-  x_attached.clear();
+  std::set<std::string> all_attached;
   for (const bool pod_interfaces : {true, false}) {
     for (const auto& [index, interface] : x_interfaces.all()) {
       if (pods.contains(interface.name) != pod_interfaces) {
@@ -440,11 +440,15 @@ void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
         attached = x_births.add(index, interface.serial);
       }
       if (attached) {
-        x_attached.insert(interface.name);
+        all_attached.insert(interface.name);
       } else if (attached.error().code.value() != ENODEV) { // gone meanwhile
         errors.push_back(interface.name + ": " + attached.error().text());
       }
     }
+  }
+  {
+    const std::lock_guard lock(x_attached_mutex);
+    x_attached = std::move(all_attached);
   }
   x_attachments.forget_missing(x_interfaces.all());
   x_births.forget_missing(x_interfaces.all());
@@ -491,7 +495,8 @@ Result<void> BpfRedirector::handle_netlink() {
   return {};
 }
 
-bool BpfRedirector::attached(const std::string& interface) const {
+bool BpfRedirector::attached(const std::string& interface) {
+  const std::lock_guard lock(x_attached_mutex);
   return x_attached.contains(interface);
 }
 

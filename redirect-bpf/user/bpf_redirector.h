@@ -26,8 +26,8 @@
 // the control thread must poll netlink_fd(). Until then the others' programs hold it (births.h).
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
-// last_used_ns(), backend_of(), acceleration() and leave_acceleration() may be called by any
-// thread. All in the node's network namespace.
+// last_used_ns(), backend_of(), attached(), acceleration() and leave_acceleration() may be called
+// by any thread. All in the node's network namespace.
 #pragma once
 
 #include "redirect-bpf/user/acceleration.h"
@@ -90,12 +90,11 @@ public:
   Result<void> set_acceleration(bool enabled) override;
   AccelerationState acceleration() override;
   bool leave_acceleration(int socket) override;
+  bool attached(const std::string& interface) override;
 
   // Readable when interfaces have come or gone; then call handle_netlink().
   [[nodiscard]] int netlink_fd() const { return x_interfaces.fd(); }
   Result<void> handle_netlink();
-  // Is the interface of this name there, with its programs?
-  [[nodiscard]] bool attached(const std::string& interface) const;
 
   // Readable when there are events.
   [[nodiscard]] int event_fd() const;
@@ -152,7 +151,8 @@ private:
   std::map<Address, weir_endpoint> x_endpoints;           // what weir_endpoints holds
   std::map<std::uint32_t, std::string> x_interface_names; // by endpoint
   std::map<std::uint32_t, std::uint32_t> x_bridges;       // what weir_bridges holds
-  std::set<std::string> x_attached;
+  std::mutex x_attached_mutex;
+  std::set<std::string> x_attached;        // guarded by it
   std::optional<OtherInterfaces> x_others; // nothing: new pods are not held
   struct Hold {
     std::chrono::steady_clock::time_point begun;

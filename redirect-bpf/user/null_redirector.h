@@ -27,6 +27,7 @@ public:
   Result<void> set_acceleration(bool enabled) override;
   AccelerationState acceleration() override;
   bool leave_acceleration(int /*socket*/) override { return true; }
+  bool attached(const std::string& /*interface*/) override { return false; }
 };
 
 } // namespace weir::redirect

@@ -127,6 +127,9 @@ public:
   // that they are passed by as interfaces of no pod. Until an EndpointState names one.
   virtual Result<void> end_holds(std::chrono::steady_clock::time_point begun) = 0;
 
+  // Is the interface of this name there, with its programs? Any thread.
+  virtual bool attached(const std::string& interface) = 0;
+
   virtual Result<Counters> counters() = 0;
   virtual std::vector<MapUse> map_use() = 0;
 

@@ -91,6 +91,7 @@ public:
   std::vector<redirect::MapUse> map_use() override { return {}; }
   Result<void> set_acceleration(bool /*enabled*/) override { return {}; }
   redirect::AccelerationState acceleration() override { return {}; }
+  bool attached(const std::string& /*interface*/) override { return false; }
   bool leave_acceleration(int /*socket*/) override { return true; }
 };
 
