@@ -4,10 +4,11 @@
 # One namespace with nothing but a loopback. dnsmasq answers 500 names from memory; dnsperf asks
 # for them, directly and through
 #
-#   weir      a static listener, one worker, DNS rules, every address learned, a log line a query
-#   dnsdist   without its packet cache
-#   dnsmasq   with its cache off
-#   unbound   as forwarder with one thread, its cache off
+#   weir         a static listener, one worker, DNS rules, every address learned, a log line a query
+#   dnsdist      without its packet cache
+#   dnsdist-log  the same with a log line a query, buffered
+#   dnsmasq      with its cache off
+#   unbound      as forwarder with one thread, its cache off
 #
 # Rounds are interleaved; figures are medians. CPU is that of the one in between, in microseconds a
 # query: unlike queries/s it hardly moves when others use the machine.
@@ -24,7 +25,7 @@ prepare
 
 netns=weir-bench-dns-$$
 declare -A pid_of=() addresses=([direct]=127.0.0.2 [weir]=127.0.0.1 [dnsdist]=127.0.0.3
-  [dnsmasq]=127.0.0.4 [unbound]=127.0.0.5)
+  [dnsmasq]=127.0.0.4 [unbound]=127.0.0.5 [dnsdist-log]=127.0.0.6)
 also_clean_up() { ip netns delete "$netns" 2>/dev/null || true; }
 
 # start NAME COMMAND…: nsenter becomes the command, so that the pid is its own.
@@ -68,10 +69,15 @@ listeners:
   - {name: dns, type: static, address: "127.0.0.1:53", upstream: "127.0.0.2:53", protocol: dns,
      direction: egress, endpoint: bench/client, peer: kube-system/dns, port: 53}
 YAML
-cat >"$dir/dnsdist.lua" <<'LUA'
-setLocal("127.0.0.3:53")
+for log in "" -log; do
+  cat >"$dir/dnsdist$log.lua" <<LUA
+setLocal("${addresses[dnsdist$log]}:53")
 newServer({address="127.0.0.2:53", healthCheckMode="up"})
 LUA
+done
+# Name, binary, append, buffered, verbose only, time.
+echo "addAction(AllRule(), LogAction(\"$dir/dnsdist.queries\", false, true, true, false, true))" \
+  >>"$dir/dnsdist-log.lua"
 cat >"$dir/unbound.conf" <<'CONF'
 server:
   interface: 127.0.0.5
@@ -95,6 +101,7 @@ start direct dnsmasq "${quiet[@]}" --listen-address=127.0.0.2 \
   --address=/bench.test/203.0.113.20 --local-ttl=300
 start weir "$bin/weir-proxy" --config "$dir/weir.yaml"
 start dnsdist dnsdist --supervised -C "$dir/dnsdist.lua"
+start dnsdist-log dnsdist --supervised -C "$dir/dnsdist-log.lua"
 start dnsmasq dnsmasq "${quiet[@]}" --cache-size=0 --listen-address=127.0.0.4 --server=127.0.0.2
 start unbound unbound -d -c "$dir/unbound.conf"
 for number in $(seq 500); do echo "n$number.bench.test A"; done >"$dir/queries"
@@ -104,7 +111,7 @@ ask() {
     -l "$2" 2>&1
 }
 
-modes=(direct weir dnsdist dnsmasq unbound)
+modes=(direct weir dnsdist dnsdist-log dnsmasq unbound)
 for mode in "${modes[@]}"; do
   for ((try = 0; ; ++try)); do
     ask "$mode" 1 | grep -q 'NOERROR' && break

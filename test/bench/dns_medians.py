@@ -8,7 +8,7 @@ from medians import medians_of  # noqa: E402
 
 def main():
     medians = medians_of(sys.argv[1], 1)
-    row = "{:<10}{:>11}{:>11}{:>12}{:>14}{:>14}{:>6}"
+    row = "{:<12}{:>11}{:>11}{:>12}{:>14}{:>14}{:>6}"
     print(row.format("MODE", "QUERIES/S", "OF DIRECT", "LATENCY MS", "CPU US/QUERY",
                      "OF WEIR'S CPU", "LOST"))
     for (mode,), (rate, latency, cpu, lost) in medians.items():
