@@ -5,7 +5,12 @@
 #include "test/bpf/packet_loss.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -17,6 +22,7 @@
 #include <cstring>
 #include <mutex>
 #include <random>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -74,12 +80,36 @@ struct Talk {
   std::string stall;   // of the proxy's thread
 };
 
+// What the kernel says of a socket, for a stall.
+std::string state_of(const char* name, int socket) {
+  tcp_info tcp{};
+  socklen_t size = sizeof tcp;
+  ::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &tcp, &size);
+  std::uint32_t memory[SK_MEMINFO_VARS] = {};
+  size = sizeof memory;
+  ::getsockopt(socket, SOL_SOCKET, SO_MEMINFO, memory, &size);
+  int to_read = 0, to_send = 0;
+  ::ioctl(socket, SIOCINQ, &to_read);
+  ::ioctl(socket, SIOCOUTQ, &to_send);
+  std::ostringstream text;
+  text << "; " << name << ": " << to_read << " to read, " << to_send << " to send, "
+       << tcp.tcpi_unacked << " packets unacked, timeout " << tcp.tcpi_rto / 1000 << " ms, "
+       << int{tcp.tcpi_backoff} << " backoffs, " << int{tcp.tcpi_probes} << " probes, window "
+       << tcp.tcpi_snd_wnd << ", receive memory " << memory[SK_MEMINFO_RMEM_ALLOC] << " of "
+       << memory[SK_MEMINFO_RCVBUF] << ", send memory " << memory[SK_MEMINFO_WMEM_QUEUED] << " of "
+       << memory[SK_MEMINFO_SNDBUF];
+  return text.str();
+}
+
 std::string how_far(const Talk& talk) {
   return "the client has " + std::to_string(talk.client.got) + " of " +
          std::to_string(talk.client.to_get) + " and sent " + std::to_string(talk.client.sent) +
          " of " + std::to_string(talk.client.to_send) + ", the server has " +
          std::to_string(talk.server.got) + " and sent " + std::to_string(talk.server.sent) +
-         " of " + std::to_string(talk.server.to_send);
+         " of " + std::to_string(talk.server.to_send) +
+         state_of("client", talk.client.socket.get()) +
+         state_of("downstream", talk.downstream.get()) + state_of("upstream", talk.upstream.get()) +
+         state_of("server", talk.server.socket.get());
 }
 
 bool again() { return errno == EAGAIN || errno == EINTR; }
