@@ -19,7 +19,7 @@
 #include <string>
 
 struct bpf_link;
-struct join; // the generated skeleton
+struct join; // the generated skeleton NOLINT(readability-identifier-naming)
 
 namespace weir::redirect {
 

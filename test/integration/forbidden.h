@@ -21,7 +21,7 @@ using Sentinels = std::vector<std::unique_ptr<Sentinel>>;
 inline Sentinels attempt_forbidden(const Pod& client, const Pod& stranger, const Pod& web,
                                    std::chrono::milliseconds patience) {
   Sentinels all;
-  const auto attempt = [&](const Pod& pod, const std::string& address, HttpRequest request) {
+  const auto attempt = [&](const Pod& pod, const std::string& address, const HttpRequest& request) {
     all.push_back(std::make_unique<Sentinel>([&pod, address, patience, request] {
       auto connection = HttpConnection::open(pod.netns(), address, 80, patience);
       const auto reply = connection ? connection->request(request) : std::optional<HttpReply>{};

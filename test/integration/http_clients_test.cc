@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 namespace weir::test {
 namespace {
@@ -139,7 +140,7 @@ TEST_CASE("wrk and ab: every request is answered, all that is denied by 403") {
   shop.lab.start_weir();
   const std::string base = "http://" + shop.web.address(Family::kV4);
   const auto load = [&](std::vector<std::string> argv) {
-    const Outcome outcome = shop.client.netns().run(argv);
+    const Outcome outcome = shop.client.netns().run(std::move(argv));
     UNSCOPED_INFO(outcome.text());
     CHECK(outcome.exit_code == 0);
     CHECK(outcome.out.find("Socket errors") == std::string::npos);
