@@ -3,6 +3,7 @@
 #include "proxy/net/relay.h"
 #include "proxy/net/socket_stream.h"
 #include "proxy/session/gate_judge.h"
+#include "proxy/session/server_connector.h"
 
 #include <boost/asio/this_coro.hpp>
 
@@ -126,11 +127,6 @@ void TcpService::SnapshotWatch::on_deadline() {
   }
 }
 
-std::unique_ptr<net::Connector> TcpService::connector_for(const TcpFlow& flow) const {
-  return std::make_unique<net::TcpConnector>(flow.destination.value, flow.source,
-                                             x_context.http.connect_timeout, x_context.short_way);
-}
-
 asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket socket,
                                       TcpFlow flow, std::unique_ptr<PolicyGate> gate, Spoken spoken,
                                       Admission /*admission*/) {
@@ -165,7 +161,8 @@ asio::awaitable<void> TcpService::run(TcpService& service, asio::ip::tcp::socket
         service.x_http,
         std::make_unique<net::SocketStream>(std::move(socket), service.x_context.short_way),
         std::make_unique<GateJudge>(std::move(gate), flow, spoken == Spoken::kHttp),
-        service.connector_for(flow), default_host(flow.asked.value_or(flow.destination.value))));
+        server_connector(service.x_context, flow),
+        default_host(flow.asked.value_or(flow.destination.value))));
     break;
   case Way::kDns:
     if (service.x_handlers.dns) {
@@ -189,7 +186,7 @@ asio::awaitable<void> TcpService::run_relay(TcpService& service, asio::ip::tcp::
   net::SocketStream client(std::move(socket), service.x_context.short_way);
   const auto time = std::chrono::system_clock::now();
   const auto start = std::chrono::steady_clock::now();
-  const std::unique_ptr<net::Connector> connector = service.connector_for(flow);
+  const std::unique_ptr<net::Connector> connector = server_connector(service.x_context, flow);
   WorkerMetrics& metrics = service.x_context.worker.metrics();
 
   AccessRecord record;

@@ -78,7 +78,6 @@ private:
   std::string_view reached_limit(const IpAddress& client);
   void refuse(boost::asio::ip::tcp::socket socket, const TcpFlow& flow, const PolicyGate& gate,
               std::string_view reason);
-  std::unique_ptr<net::Connector> connector_for(const TcpFlow& flow) const;
 
   SessionContext& x_context;
   TcpHandlers x_handlers;

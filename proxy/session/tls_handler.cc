@@ -1,7 +1,7 @@
 #include "proxy/session/tls_handler.h"
 
-#include "proxy/net/connector.h"
 #include "proxy/net/socket_stream.h"
+#include "proxy/session/server_connector.h"
 #include "proxy/session/tls_gate_judge.h"
 
 #include <optional>
@@ -17,9 +17,7 @@ boost::asio::awaitable<void> serve(TlsService& service, SessionContext& context,
                                    std::optional<tls::ClientHelloReader> hello) {
   return TlsSession::serve(std::make_unique<TlsSession>(
       service, std::move(client), std::make_unique<GateTlsJudge>(std::move(gate), flow),
-      std::make_unique<net::TcpConnector>(flow.destination.value, flow.source,
-                                          context.http.connect_timeout, context.short_way),
-      std::move(hello)));
+      server_connector(context, flow), std::move(hello)));
 }
 
 } // namespace

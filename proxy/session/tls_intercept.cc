@@ -3,6 +3,7 @@
 #include "proxy/net/linger.h"
 #include "proxy/net/socket_stream.h"
 #include "proxy/session/gate_judge.h"
+#include "proxy/session/server_connector.h"
 #include "proxy/session/tls_handler.h"
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/tls_stream.h"
@@ -282,8 +283,7 @@ asio::awaitable<Interception::Way> Interception::choose(bool http1, bool http2) 
 }
 
 std::unique_ptr<net::Connector> Interception::make_connector() {
-  auto below = std::make_unique<net::TcpConnector>(
-      x_flow.destination.value, x_flow.source, x_context.http.connect_timeout, x_context.short_way);
+  auto below = server_connector(x_context, x_flow);
   if (x_gate->verdict() == policy::Verdict::kDeny || !x_gate->tls_terms().originating) {
     return below;
   }

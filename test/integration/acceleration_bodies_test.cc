@@ -1,5 +1,6 @@
 // Bodies of all sizes, both ways and pipelined, on one connection whose sockets are joined until it
 // carries much: every byte arrives, in order, and small messages behind large bodies go by TCP.
+#include "test/integration/listening_socket.h"
 #include "test/support/lab.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -16,7 +17,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -78,17 +78,7 @@ std::optional<Message> take_message(std::string& arrived) {
 class PatternServer {
 public:
   explicit PatternServer(const NetNs& where)
-      : x_stop(::eventfd(0, EFD_CLOEXEC)), x_listener(where.on_thread([] {
-          UniqueFd fd(::socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-          sockaddr_in6 any{};
-          any.sin6_family = AF_INET6;
-          any.sin6_port = htons(kPort);
-          if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0 ||
-              ::listen(fd.get(), 8) != 0) {
-            throw std::system_error(errno, std::generic_category(), "listen");
-          }
-          return fd;
-        })),
+      : x_stop(::eventfd(0, EFD_CLOEXEC)), x_listener(listening_socket(where, kPort, 8)),
         x_thread([this] { run(); }) {}
   PatternServer(const PatternServer&) = delete;
   PatternServer& operator=(const PatternServer&) = delete;

@@ -5,10 +5,10 @@
 #pragma once
 
 #include "proxy/base/unique_fd.h"
+#include "test/integration/listening_socket.h"
 #include "test/support/netns.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -19,7 +19,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -28,17 +27,7 @@ namespace weir::test {
 class EndlessServer {
 public:
   EndlessServer(const NetNs& where, std::uint16_t port)
-      : x_end(::eventfd(0, EFD_CLOEXEC)), x_listener(where.on_thread([port] {
-          UniqueFd fd(::socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-          sockaddr_in6 any{};
-          any.sin6_family = AF_INET6;
-          any.sin6_port = htons(port);
-          if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0 ||
-              ::listen(fd.get(), 1024) != 0) {
-            throw std::system_error(errno, std::generic_category(), "listen");
-          }
-          return fd;
-        })),
+      : x_end(::eventfd(0, EFD_CLOEXEC)), x_listener(listening_socket(where, port, 1024)),
         x_thread([this] { run(); }) {}
   EndlessServer(const EndlessServer&) = delete;
   EndlessServer& operator=(const EndlessServer&) = delete;
