@@ -230,7 +230,9 @@ WEIR_ASSERT_LAYOUT(struct weir_ct_entry, 24);
 #define WEIR_CT_SETTLED 8u /* redirected TCP: the proxy's socket was seen, the mark is enough */
 
 /* weir_returns (LRU hash, key: struct weir_tuple as the reply will carry it). Value: __u64
- * CLOCK_BOOTTIME. Written when a packet marked WEIR_MARK_FROM_PROXY leaves by any interface. */
+ * CLOCK_BOOTTIME, but for its lowest bit. Written when a packet marked WEIR_MARK_FROM_PROXY leaves
+ * by any interface. */
+#define WEIR_RETURN_RESET 1ull /* the proxy has sent RST since its SYN: its socket is gone */
 
 /* weir_services (hash). For each address of a service there is also an entry with port and protocol
  * 0, whose value means nothing: whether an address is a service's is then one look-up. It stays

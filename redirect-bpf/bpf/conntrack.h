@@ -90,22 +90,27 @@ static __always_inline void weir_touch_flow(struct weir_ct_entry *entry, __u32 e
 /* A packet that the proxy sends tells what its answer will look like. */
 static __always_inline void weir_record_return(const struct weir_packet *packet, __u64 now)
 {
+	bool reset = weir_is_reset(packet->tuple.protocol, packet->tcp_flags);
 	struct weir_tuple reversed;
-	__u64 *seen;
+	__u64 *seen, value;
 
 	weir_reverse(&packet->tuple, &reversed);
 	seen = bpf_map_lookup_elem(&weir_returns, &reversed);
+	if (seen && !weir_is_open(packet->tuple.protocol, packet->tcp_flags))
+		reset |= *seen & WEIR_RETURN_RESET;
+	value = weir_return_value(now, reset);
 	if (!seen)
-		bpf_map_update_elem(&weir_returns, &reversed, &now, BPF_ANY);
-	else if (weir_needs_touch(now, *seen))
-		*seen = now;
+		bpf_map_update_elem(&weir_returns, &reversed, &value, BPF_ANY);
+	else if (weir_needs_touch(now, *seen) || ((value ^ *seen) & WEIR_RETURN_RESET))
+		*seen = value;
 }
 
-static __always_inline bool weir_is_return(const struct weir_tuple *tuple, __u64 now)
+/* What weir_returns has about packets of this tuple; 0 when it has nothing. */
+static __always_inline __u64 weir_find_return(const struct weir_tuple *tuple, __u64 now)
 {
 	__u64 *seen = bpf_map_lookup_elem(&weir_returns, tuple);
 
-	return seen && weir_return_alive(now, *seen, tuple->protocol);
+	return seen && weir_return_alive(now, *seen, tuple->protocol) ? *seen : 0;
 }
 
 #endif

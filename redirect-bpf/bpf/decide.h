@@ -271,6 +271,12 @@ WEIR_PURE bool weir_return_alive(__u64 now, __u64 then, __u8 protocol)
 	return !weir_is_stale(now, then, weir_flow_lifetime_ns(protocol, WEIR_CT_REPLIED));
 }
 
+/* What stands in weir_returns: a time, and whether the proxy has reset the connection. */
+WEIR_PURE __u64 weir_return_value(__u64 now, bool reset)
+{
+	return (now & ~WEIR_RETURN_RESET) | (reset ? WEIR_RETURN_RESET : 0);
+}
+
 /* TCP flags as they stand in byte 13 of the header. */
 #define WEIR_TCP_FIN 0x01
 #define WEIR_TCP_SYN 0x02
@@ -292,6 +298,14 @@ WEIR_PURE bool weir_is_close(__u8 protocol, __u8 tcp_flags)
 WEIR_PURE bool weir_is_reset(__u8 protocol, __u8 tcp_flags)
 {
 	return protocol == WEIR_PROTO_TCP && (tcp_flags & WEIR_TCP_RST);
+}
+
+/* Who speaks to a socket that is gone is told so (RFC 9293 §3.10.7.1): resets answer nothing, and
+ * without ACK nobody has known that there was one. */
+WEIR_PURE bool weir_is_answered_with_reset(__u8 protocol, __u8 tcp_flags)
+{
+	return protocol == WEIR_PROTO_TCP &&
+	       (tcp_flags & (WEIR_TCP_ACK | WEIR_TCP_RST)) == WEIR_TCP_ACK;
 }
 
 /* A flow known as `before` is decided again as `after`. A TCP connection that the proxy has ended
@@ -316,14 +330,17 @@ enum weir_redirect_step {
 /* A SYN always looks: one that meets a TIME_WAIT socket must not get the listener (it would hang).
  * Any other TCP packet looks until the proxy's socket was seen once: the ACK that ends a handshake
  * by SYN cookie has none yet and belongs to the listener, and so does what is left of flows whose
- * proxy is gone: the listener makes the kernel answer RST, where passing on would be a leak. */
+ * proxy is gone: the listener makes the kernel answer RST, where passing on would be a leak. Once
+ * either end has said its last, the socket may go at any time, and each packet looks again. */
 WEIR_PURE __u8 weir_redirect_step(__u8 protocol, bool opens, __u8 flags)
 {
 	if (protocol == WEIR_PROTO_UDP)
 		return WEIR_STEP_ASSIGN;
 	if (protocol != WEIR_PROTO_TCP)
 		return WEIR_STEP_REFUSE;
-	return !opens && (flags & WEIR_CT_SETTLED) ? WEIR_STEP_MARK : WEIR_STEP_LOOK_UP;
+	return !opens && (flags & (WEIR_CT_SETTLED | WEIR_CT_CLOSING)) == WEIR_CT_SETTLED
+		   ? WEIR_STEP_MARK
+		   : WEIR_STEP_LOOK_UP;
 }
 
 /* --- services */

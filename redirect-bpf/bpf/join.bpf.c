@@ -166,7 +166,7 @@ __noinline int weir_may_join(const struct weir_join_state *state, __u32 revision
 	if (!(flags & WEIR_ENDPOINT_JOINED))
 		return WEIR_JOIN_OFF;
 	if (!weir_is_downstream(state->role))
-		return weir_is_return(&state->flow.tuple, bpf_ktime_get_boot_ns())
+		return weir_find_return(&state->flow.tuple, bpf_ktime_get_boot_ns())
 			   ? WEIR_JOIN_SOCKETS
 			   : WEIR_JOIN_UNDECIDED;
 	key = state->flow;
@@ -344,7 +344,7 @@ static __noinline void weir_keep_alive(struct weir_join_state *state)
 	if (!weir_is_downstream(state->role)) {
 		seen = bpf_map_lookup_elem(&weir_returns, &key.tuple);
 		if (seen)
-			*seen = now;
+			*seen = weir_return_value(now, *seen & WEIR_RETURN_RESET);
 		return;
 	}
 	entry = weir_find_flow(&key, now);

@@ -270,10 +270,6 @@ __noinline int weir_look_up(const struct weir_packet *packet, struct weir_flow *
 			if (entry->revision == flow->revision) {
 				weir_touch_flow(entry, flow->endpoint, &packet->tuple.source,
 						closing | WEIR_CT_REPLIED, flow->now);
-				/* The proxy's socket is gone. Should this not arrive, the pod's
-				 * next packet is looked at, finds none, and is answered. */
-				if (weir_is_reset(packet->tuple.protocol, packet->tcp_flags))
-					entry->flags &= ~WEIR_CT_SETTLED;
 				return 1;
 			}
 			flow->established = 1;
@@ -474,6 +470,12 @@ __noinline int weir_to_proxy(struct __sk_buff *skb, const struct weir_packet *pa
 	return WEIR_DROP_NONE;
 }
 
+enum {
+	WEIR_ANSWERS_NOBODY = 0,
+	WEIR_ANSWERS_PROXY = 1,
+	WEIR_ANSWERS_RESET = 2, /* the proxy, which has reset the connection */
+};
+
 /* Does the packet answer the proxy's own connection, or quote it in an ICMP error? `from_pod`: an
  * error then has to be about a packet to its own sender. */
 __noinline int weir_answers_proxy(struct __sk_buff *skb, const struct weir_packet *packet,
@@ -482,17 +484,22 @@ __noinline int weir_answers_proxy(struct __sk_buff *skb, const struct weir_packe
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct weir_packet quoted;
 	struct weir_tuple reversed;
+	__u64 found;
 
 	if (!packet || packet->reason)
-		return 0;
-	if (packet->icmp_role != WEIR_ICMP_ERROR)
-		return weir_is_return(&packet->tuple, now);
+		return WEIR_ANSWERS_NOBODY;
+	if (packet->icmp_role != WEIR_ICMP_ERROR) {
+		found = weir_find_return(&packet->tuple, now);
+		if (!found)
+			return WEIR_ANSWERS_NOBODY;
+		return found & WEIR_RETURN_RESET ? WEIR_ANSWERS_RESET : WEIR_ANSWERS_PROXY;
+	}
 	if (!weir_parse_quoted(skb, packet, &quoted))
-		return 0;
+		return WEIR_ANSWERS_NOBODY;
 	if (from_pod && !weir_same_address(&quoted.tuple.destination, &packet->tuple.source))
-		return 0;
+		return WEIR_ANSWERS_NOBODY;
 	weir_reverse(&quoted.tuple, &reversed);
-	return weir_is_return(&reversed, now);
+	return weir_find_return(&reversed, now) ? WEIR_ANSWERS_PROXY : WEIR_ANSWERS_NOBODY;
 }
 
 /* The verdict of the endpoint's flow that an ICMP error is about; DENY when it has none.
@@ -574,6 +581,17 @@ static __always_inline int weir_answered(struct __sk_buff *skb)
 	weir_count(WEIR_COUNT_RETURNED);
 	skb->mark = weir_with_mark(skb->mark, WEIR_MARK_TO_PROXY);
 	return weir_hand_up(skb);
+}
+
+/* A server that the proxy's reset has not reached, or that has not taken it: the kernel answers
+ * nothing to a packet that has the mark and finds no socket, and the server would wait for ever. */
+static __always_inline int weir_answered_late(struct __sk_buff *skb,
+					      const struct weir_packet *packet)
+{
+	if (!weir_is_answered_with_reset(packet->tuple.protocol, packet->tcp_flags))
+		return weir_answered(skb);
+	weir_count(WEIR_COUNT_RETURNED);
+	return weir_make_reset(skb, packet) ? weir_send_back(skb) : WEIR_SHOT;
 }
 
 static __always_inline int weir_redirect(struct __sk_buff *skb, const struct weir_packet *packet,
@@ -713,9 +731,9 @@ int weir_from_pod(struct __sk_buff *skb)
 	struct weir_choice choice;
 	struct weir_flow flow;
 	__u32 mark = weir_without_mark(skb->mark);
+	int answers, verdict;
 	__u16 guarded;
 	__u8 reason;
-	int verdict;
 
 	if (mark != skb->mark)
 		skb->mark = mark;
@@ -736,7 +754,10 @@ int weir_from_pod(struct __sk_buff *skb)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_EGRESS);
 	if (weir_is_loopback(&packet.tuple.destination))
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_TO_LOOPBACK, WEIR_EGRESS);
-	if (weir_answers_proxy(skb, &packet, 1))
+	answers = weir_answers_proxy(skb, &packet, 1);
+	if (answers == WEIR_ANSWERS_RESET)
+		return weir_answered_late(skb, &packet);
+	if (answers)
 		return weir_answered(skb);
 
 	__builtin_memset(&choice, 0, sizeof(choice));
@@ -971,8 +992,8 @@ static __always_inline int weir_enter(struct __sk_buff *skb, bool by_pods_ports)
 	struct weir_endpoint *self;
 	struct weir_packet packet;
 	struct weir_flow flow;
+	int answers, verdict;
 	__u8 reason;
-	int verdict;
 
 	/* Seen before, at a bridge's port: the frame may be another pod's by its address. */
 	if (weir_mark_of(skb->mark) == WEIR_MARK_TO_PROXY) {
@@ -994,7 +1015,10 @@ static __always_inline int weir_enter(struct __sk_buff *skb, bool by_pods_ports)
 	if (by_pods_ports && !weir_passes_as_neighbour(&packet, slot) &&
 	    weir_holds_at_bridge(weir_birth_flags(), self, weir_came_by_a_pods_port(skb, self)))
 		return weir_drop_packet(&packet, 0, WEIR_DROP_NO_PROGRAM, WEIR_EGRESS);
-	if (weir_answers_proxy(skb, &packet, 0))
+	answers = weir_answers_proxy(skb, &packet, 0);
+	if (answers == WEIR_ANSWERS_RESET)
+		return weir_answered_late(skb, &packet);
+	if (answers)
 		return weir_answered(skb);
 	self = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);
 	if (!self)

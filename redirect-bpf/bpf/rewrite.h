@@ -213,16 +213,17 @@ struct weir_tcp_header {
 	__u16 urgent_be;
 };
 
-/* Answers a SYN with RST (RFC 9293 §3.10.7.1). False: not done. */
+/* Answers a segment that is no RST with one (RFC 9293 §3.10.7.1); of one without ACK, a SYN is
+ * taken for granted. False: not done. */
 __noinline int weir_make_reset(struct __sk_buff *skb, const struct weir_packet *packet)
 {
 	struct weir_tcp_header header = {};
-	__u32 sequence_be, old_length = 0;
+	__u32 numbers_be[2], old_length = 0; /* its sequence number, and what it acknowledges */
 	__u16 length_be;
 
 	if (!packet)
 		return 0;
-	if (!weir_load(skb, packet->payload + 4, &sequence_be, sizeof(sequence_be)))
+	if (!weir_load(skb, packet->payload + 4, numbers_be, sizeof(numbers_be)))
 		return 0;
 	if (!packet->is_v6) {
 		if (!weir_load(skb, WEIR_IPV4_LENGTH_AT, &length_be, sizeof(length_be)))
@@ -233,9 +234,14 @@ __noinline int weir_make_reset(struct __sk_buff *skb, const struct weir_packet *
 		return 0;
 	header.source_be = packet->asked.port_be;
 	header.destination_be = packet->tuple.source_port_be;
-	header.acknowledged_be = bpf_htonl(bpf_ntohl(sequence_be) + 1);
 	header.words = 5 << 4;
-	header.flags = WEIR_TCP_RST | WEIR_TCP_ACK;
+	header.flags = WEIR_TCP_RST;
+	if (packet->tcp_flags & WEIR_TCP_ACK) {
+		header.sequence_be = numbers_be[1];
+	} else {
+		header.flags |= WEIR_TCP_ACK;
+		header.acknowledged_be = bpf_htonl(bpf_ntohl(numbers_be[0]) + 1);
+	}
 	header.checksum = weir_checksum(packet, WEIR_PROTO_TCP, &header, sizeof(header));
 	return !bpf_skb_store_bytes(skb, WEIR_ETH_LENGTH + packet->payload, &header, sizeof(header),
 				    0) &&

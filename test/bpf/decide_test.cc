@@ -114,12 +114,31 @@ TEST_CASE("only a bare SYN opens a connection") {
   CHECK_FALSE(weir_is_open(WEIR_PROTO_UDP, WEIR_TCP_SYN));
 }
 
+TEST_CASE("what is remembered of the proxy's connection is a time and whether it was reset") {
+  for (const bool reset : {true, false}) {
+    const std::uint64_t value = weir_return_value(5 * WEIR_SECOND_NS + 1, reset);
+    CHECK((value & WEIR_RETURN_RESET) == (reset ? 1 : 0));
+    CHECK(weir_return_alive(6 * WEIR_SECOND_NS, value, WEIR_PROTO_TCP));
+    CHECK_FALSE(weir_return_alive(30'000 * WEIR_SECOND_NS, value, WEIR_PROTO_TCP));
+  }
+}
+
+TEST_CASE("a reset answers everything of TCP that acknowledges something, but no reset") {
+  CHECK(weir_is_answered_with_reset(WEIR_PROTO_TCP, WEIR_TCP_ACK));
+  CHECK(weir_is_answered_with_reset(WEIR_PROTO_TCP, WEIR_TCP_ACK | WEIR_TCP_FIN));
+  CHECK_FALSE(weir_is_answered_with_reset(WEIR_PROTO_TCP, WEIR_TCP_ACK | WEIR_TCP_RST));
+  CHECK_FALSE(weir_is_answered_with_reset(WEIR_PROTO_TCP, WEIR_TCP_SYN));
+  CHECK_FALSE(weir_is_answered_with_reset(WEIR_PROTO_UDP, WEIR_TCP_ACK));
+}
+
 TEST_CASE("a redirected packet is marked, looked up or assigned") {
   CHECK(weir_redirect_step(WEIR_PROTO_UDP, false, WEIR_CT_SETTLED) == WEIR_STEP_ASSIGN);
   CHECK(weir_redirect_step(WEIR_PROTO_TCP, true, 0) == WEIR_STEP_LOOK_UP);
   CHECK(weir_redirect_step(WEIR_PROTO_TCP, true, WEIR_CT_SETTLED) == WEIR_STEP_LOOK_UP);
   CHECK(weir_redirect_step(WEIR_PROTO_TCP, false, 0) == WEIR_STEP_LOOK_UP);
   CHECK(weir_redirect_step(WEIR_PROTO_TCP, false, WEIR_CT_SETTLED) == WEIR_STEP_MARK);
+  CHECK(weir_redirect_step(WEIR_PROTO_TCP, false, WEIR_CT_SETTLED | WEIR_CT_CLOSING) ==
+        WEIR_STEP_LOOK_UP);
   CHECK(weir_redirect_step(WEIR_PROTO_SCTP, false, 0) == WEIR_STEP_REFUSE);
 }
 

@@ -56,12 +56,6 @@ char byte_at(std::uint32_t seed, std::uint64_t offset) {
   return static_cast<char>(mixed >> 56 ^ mixed >> 24);
 }
 
-void cut(UniqueFd& socket) {
-  const linger now{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-  socket.reset();
-}
-
 // One pod's end: sends a stream, and compares the one that it gets.
 struct End {
   UniqueFd socket;

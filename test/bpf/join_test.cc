@@ -77,12 +77,6 @@ std::size_t fill(int socket, std::size_t piece, std::size_t limit = SIZE_MAX) {
   return sent;
 }
 
-void reset(UniqueFd& socket) {
-  const linger now{.l_onoff = 1, .l_linger = 0};
-  REQUIRE(::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now)) == 0);
-  socket.reset();
-}
-
 void make_blocking(int socket) { REQUIRE(::fcntl(socket, F_SETFL, 0) == 0); }
 
 } // namespace
@@ -207,7 +201,7 @@ TEST_CASE("a reset comes after what was sent before it, and ends the connection"
     Chain chain = lab.chain();
     const int to = (chain.*way.to).get();
     send_text((chain.*way.from).get(), "cut");
-    reset(chain.*way.from);
+    cut(chain.*way.from);
     lab.until([&] {
       pollfd entry{.fd = to, .events = 0, .revents = 0};
       return ::poll(&entry, 1, 0) > 0; // POLLERR, POLLHUP
@@ -220,32 +214,39 @@ TEST_CASE("a reset comes after what was sent before it, and ends the connection"
   }
 }
 
-TEST_CASE("a client whom the proxy's reset does not reach is told when it speaks again") {
+TEST_CASE("a pod whom the proxy's reset does not reach is told when it speaks again") {
   require_root();
   JoinLab lab;
+  const struct {
+    const char* interface;
+    UniqueFd Chain::* pod;
+    UniqueFd Chain::* proxy;
+  } legs[] = {{"pa", &Chain::client, &Chain::downstream}, {"pb", &Chain::server, &Chain::upstream}};
   for (const bool joined : {true, false}) {
-    INFO("joined: " << joined);
-    lab.accelerate(joined);
-    Chain chain = lab.chain();
-    const int client = chain.client.get();
-    // So that the flow is known to be the proxy's, and its packets are no longer looked at.
-    lab.accelerate(false);
-    send_text(client, "text");
-    CHECK(receive_text(chain.downstream.get()) == "text");
-    {
-      PacketLoss loss(lab.node, "pa");
-      loss.lose_per_thousand(1000);
-      reset(chain.downstream);
-      lab.until([&] { return loss.lost() > 0; });
+    for (const auto& leg : legs) {
+      INFO("joined: " << joined << ", " << leg.interface);
+      lab.accelerate(joined);
+      Chain chain = lab.chain();
+      const int pod = (chain.*leg.pod).get();
+      // So that the flow is known to be the proxy's, and its packets are no longer looked at.
+      lab.accelerate(false);
+      send_text(pod, "text");
+      CHECK(receive_text((chain.*leg.proxy).get()) == "text");
+      {
+        PacketLoss loss(lab.node, leg.interface);
+        loss.lose_per_thousand(1000);
+        cut(chain.*leg.proxy);
+        lab.until([&] { return loss.lost() > 0; });
+      }
+      send_text(pod, "still there?");
+      lab.until([&] {
+        pollfd entry{.fd = pod, .events = 0, .revents = 0};
+        return ::poll(&entry, 1, 0) > 0; // POLLERR, POLLHUP
+      });
+      std::array<char, 8> buffer;
+      CHECK(::recv(pod, buffer.data(), buffer.size(), 0) < 0);
+      CHECK(errno == ECONNRESET);
     }
-    send_text(client, "still there?");
-    lab.until([&] {
-      pollfd entry{.fd = client, .events = 0, .revents = 0};
-      return ::poll(&entry, 1, 0) > 0; // POLLERR, POLLHUP
-    });
-    std::array<char, 8> buffer;
-    CHECK(::recv(client, buffer.data(), buffer.size(), 0) < 0);
-    CHECK(errno == ECONNRESET);
   }
 }
 
@@ -433,8 +434,8 @@ TEST_CASE(
         CHECK(receive_text((chain.*way.to).get()) == "text");
       }
     }
-    reset(chain.downstream);
-    reset(chain.server);
+    cut(chain.downstream);
+    cut(chain.server);
     return both;
   };
   for (int i = 0; i < WEIR_JOIN_BRIEFS / 2; ++i) {
@@ -578,18 +579,18 @@ TEST_CASE("flows to a service are joined") {
 TEST_CASE("what waits in a pod's queue outlives the proxy, and a new proxy joins anew") {
   require_root();
   JoinLab lab;
-  Chain orderly = lab.chain(), cut = lab.chain();
+  Chain orderly = lab.chain(), torn = lab.chain();
   send_text(orderly.downstream.get(), "all of it");
   orderly.downstream.reset();
-  send_text(cut.downstream.get(), "a part");
-  reset(cut.downstream);
+  send_text(torn.downstream.get(), "a part");
+  cut(torn.downstream);
   lab.close();
 
   CHECK(receive_exactly(orderly.client.get(), 9) == "all of it");
   CHECK(receive_text(orderly.client.get()).empty());
-  CHECK(receive_text(cut.client.get()) == "a part");
+  CHECK(receive_text(torn.client.get()) == "a part");
   std::array<char, 8> buffer;
-  CHECK(::recv(cut.client.get(), buffer.data(), buffer.size(), 0) < 0);
+  CHECK(::recv(torn.client.get(), buffer.data(), buffer.size(), 0) < 0);
   CHECK(errno == ECONNRESET);
   // Nobody is at the other end any more; the pod's socket is none the worse for that.
   REQUIRE(::send(orderly.client.get(), "anybody?", 8, MSG_NOSIGNAL) == 8);

@@ -1,6 +1,7 @@
 // Real packets between namespaces: what only the kernel's stack can show.
 #include "redirect-bpf/user/bpffs.h"
 #include "redirect-bpf/user/cleanup.h"
+#include "test/bpf/packet_loss.h"
 #include "test/bpf/policy_rows.h"
 #include "test/bpf/small_node.h"
 #include "test/support/temp_folder.h"
@@ -68,6 +69,20 @@ UniqueFd dial(const NetNs& node, std::string_view as, const SocketAddress& to) {
 
 bool nothing_arrived(int listener) {
   return ::accept(listener, nullptr, nullptr) < 0 && errno == EAGAIN;
+}
+
+// A socket under repair goes without a word to its peer: no FIN, no RST.
+void vanish(UniqueFd& socket) {
+  const int on = 1;
+  REQUIRE(::setsockopt(socket.get(), SOL_TCP, TCP_REPAIR, &on, sizeof on) == 0);
+  socket.reset();
+}
+
+void check_reset(int socket) {
+  REQUIRE(wait_for(socket, 0)); // POLLERR, POLLHUP
+  std::array<char, 8> buffer;
+  CHECK(::recv(socket, buffer.data(), buffer.size(), 0) < 0);
+  CHECK(errno == ECONNRESET);
 }
 
 } // namespace
@@ -277,11 +292,9 @@ TEST_CASE("without a proxy nothing passes, and a new proxy ends what the old one
       use(lab, listeners);
       established = bound_socket(lab.a, SOCK_STREAM, at(addresses.a, 0));
       start_connect(established.get(), server_address);
-      const UniqueFd downstream = accept_one(listeners.tcp(addresses.v6));
+      UniqueFd downstream = accept_one(listeners.tcp(addresses.v6));
       REQUIRE(wait_for(established.get(), POLLOUT));
-      // A socket under repair is gone without a word to its peer: no FIN, no RST.
-      const int on = 1;
-      REQUIRE(::setsockopt(downstream.get(), SOL_TCP, TCP_REPAIR, &on, sizeof(on)) == 0);
+      vanish(downstream);
     }
 
     const std::uint64_t dropped = lab.drops(WEIR_DROP_NO_PROXY, WEIR_EGRESS);
@@ -296,11 +309,79 @@ TEST_CASE("without a proxy nothing passes, and a new proxy ends what the old one
     const UniqueFd accepted = accept_one(again.tcp(addresses.v6));
     CHECK(peer_address(accepted.get()) == local_address(late.get()));
     send_text(established.get(), "still there?");
-    REQUIRE(wait_for(established.get(), POLLIN));
-    std::array<char, 8> buffer;
-    CHECK(::recv(established.get(), buffer.data(), buffer.size(), 0) < 0);
-    CHECK(errno == ECONNRESET);
+    check_reset(established.get());
     CHECK(nothing_arrived(server.get()));
+  }
+}
+
+TEST_CASE("a pod is told when the proxy's socket has gone after its last word") {
+  require_root();
+  SmallNode lab;
+  lab.open();
+  const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
+  REQUIRE(lab.apply(pods(rows)).has_value());
+  const Listeners listeners(lab.node);
+  use(lab, listeners);
+  for (const Addresses& addresses : kAddresses) {
+    INFO(addresses.a);
+    const UniqueFd client = bound_socket(lab.a, SOCK_STREAM, at(addresses.a, 0));
+    start_connect(client.get(), at(addresses.world, 8080));
+    UniqueFd downstream = accept_one(listeners.tcp(addresses.v6));
+    REQUIRE(wait_for(client.get(), POLLOUT));
+    REQUIRE(::shutdown(downstream.get(), SHUT_WR) == 0);
+    CHECK(receive_text(client.get()).empty());
+    send_text(client.get(), "half a");
+    CHECK(receive_text(downstream.get()) == "half a");
+    vanish(downstream);
+    send_text(client.get(), " connection");
+    CHECK(wait_for(client.get(), 0)); // POLLERR, POLLHUP
+    CHECK(::send(client.get(), "x", 1, MSG_NOSIGNAL) < 0);
+  }
+}
+
+TEST_CASE("a server whom the proxy's reset does not reach is told when it speaks again") {
+  require_root();
+  SmallNode lab;
+  lab.open();
+  const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
+  REQUIRE(lab.apply(pods(rows)).has_value());
+  const struct {
+    const char* interface;
+    const NetNs& where;
+    std::string_view Addresses::* ip;
+  } servers[] = {{"pb", lab.b, &Addresses::b}, {"uplink", lab.world, &Addresses::world}};
+  for (const bool masqueraded : {false, true}) {
+    for (const char* program : {"iptables", "ip6tables"}) {
+      REQUIRE((!masqueraded || lab.node.run({program, "-t", "nat", "-A", "POSTROUTING", "-o",
+                                             "uplink", "-j", "MASQUERADE"})
+                                       .exit_code == 0));
+    }
+    for (const Addresses& addresses : kAddresses) {
+      for (const auto& [interface, where, ip] : servers) {
+        INFO(addresses.*ip << (masqueraded ? ", masqueraded" : ""));
+        const SocketAddress address = at(addresses.*ip, 8080);
+        const UniqueFd listener = tcp_listener(where, address);
+        UniqueFd upstream = dial(lab.node, addresses.a, address);
+        const SocketAddress own = local_address(upstream.get());
+        UniqueFd served = accept_one(listener.get());
+        {
+          PacketLoss loss(lab.node, interface);
+          loss.lose_per_thousand(1000);
+          cut(upstream);
+          lab.until([&] { return loss.lost() > 0; });
+        }
+        send_text(served.get(), "still there?");
+        check_reset(served.get());
+        // The next connection from the same port is one like any other.
+        upstream = bound_socket(lab.node, SOCK_STREAM, own, kUpstream);
+        start_connect(upstream.get(), address);
+        REQUIRE(wait_for(upstream.get(), POLLOUT));
+        served = accept_one(listener.get());
+        send_text(served.get(), "greeting");
+        CHECK(receive_text(upstream.get()) == "greeting");
+        cut(upstream);
+      }
+    }
   }
 }
 

@@ -198,6 +198,12 @@ SocketAddress peer_address(int socket) {
   return SocketAddress::from_sockaddr(storage);
 }
 
+void cut(UniqueFd& socket) {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  (void)::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  socket.reset();
+}
+
 void send_text(int socket, std::string_view text) {
   REQUIRE(wait_for(socket, POLLOUT));
   REQUIRE(::send(socket, text.data(), text.size(), MSG_NOSIGNAL) ==

@@ -80,6 +80,7 @@ bool wait_for(int socket, short events);
 UniqueFd accept_one(int listener);
 SocketAddress local_address(int socket);
 SocketAddress peer_address(int socket);
+void cut(UniqueFd& socket); // closes with a reset, if it is open; any thread
 void send_text(int socket, std::string_view text);
 std::string receive_text(int socket); // one read; "" at the end of the stream
 SocketAddress at(std::string_view ip, std::uint16_t port);
