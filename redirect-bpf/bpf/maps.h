@@ -6,6 +6,8 @@
 #ifndef WEIR_MAPS_H
 #define WEIR_MAPS_H
 
+#include "redirect-bpf/abi/weir_abi.h"
+
 /* Writer: user. Reader: every program, once a packet. One entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
