@@ -156,8 +156,8 @@ void DataPath::forget_flows() {
   }
 }
 
-BpfRun DataPath::from_pod(const PacketBuilder& packet, std::uint32_t mark) {
-  return run_tc_program(x_object->programs().from_pod, packet.build(), mark);
+BpfRun DataPath::from_pod(const PacketBuilder& packet, std::uint32_t mark, int runs) {
+  return run_tc_program(x_object->programs().from_pod, packet.build(), mark, 1, 0, runs);
 }
 BpfRun DataPath::to_pod(const PacketBuilder& packet, std::uint32_t mark, std::uint32_t came_by) {
   return run_tc_program(x_object->programs().to_pod, packet.build(), mark, 1, came_by);

@@ -72,7 +72,7 @@ public:
   std::uint64_t last_used_ns(std::uint32_t endpoint, std::string_view address);
   void forget_flows();
 
-  BpfRun from_pod(const PacketBuilder& packet, std::uint32_t mark = 0);
+  BpfRun from_pod(const PacketBuilder& packet, std::uint32_t mark = 0, int runs = 1);
   // `came_by`: the interface that the packet entered the node by; 0: it is the node's own.
   BpfRun to_pod(const PacketBuilder& packet, std::uint32_t mark = 0, std::uint32_t came_by = 0);
   BpfRun from_net(const PacketBuilder& packet, std::uint32_t mark = 0);

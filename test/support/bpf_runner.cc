@@ -10,7 +10,7 @@
 namespace weir::test {
 
 BpfRun run_tc_program(int program, const Bytes& packet, std::uint32_t mark, std::uint32_t interface,
-                      std::uint32_t came_by) {
+                      std::uint32_t came_by, int runs) {
   __sk_buff context{};
   context.mark = mark;
   context.ifindex = interface;
@@ -25,11 +25,11 @@ BpfRun run_tc_program(int program, const Bytes& packet, std::uint32_t mark, std:
   options.ctx_size_in = sizeof(context);
   options.ctx_out = &context;
   options.ctx_size_out = sizeof(context);
-  options.repeat = 1;
+  options.repeat = runs;
   if (bpf_prog_test_run_opts(program, &options) != 0) {
     throw std::system_error(errno, std::generic_category(), "run a BPF program");
   }
-  return {static_cast<int>(options.retval), context.mark};
+  return {static_cast<int>(options.retval), context.mark, options.duration};
 }
 
 } // namespace weir::test
