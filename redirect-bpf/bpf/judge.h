@@ -132,33 +132,38 @@ __noinline int weir_ask(const struct weir_flow *flow, const struct weir_tuple *t
 }
 
 /* Judges a flow by all policies that it has to satisfy at this hook, and tells what came out. */
-__noinline int weir_decide(struct weir_flow *flow, const struct weir_tuple *tuple)
+__noinline int weir_decide(const struct weir_packet *packet, struct weir_flow *flow)
 {
 	struct weir_party own = {}, other = {};
 	struct weir_judgement first = {}, second = weir_not_enforced();
 	struct weir_endpoint *destination = 0;
+	struct weir_tuple tuple;
 	bool second_decides;
 	__u32 slot;
 
-	if (!flow || !tuple)
+	if (!packet || !flow)
 		return 0;
+	if (flow->is_reply)
+		weir_reverse(&packet->tuple, &tuple);
+	else
+		tuple = packet->tuple;
 	slot = weir_slot(flow->revision);
 	own.endpoint = flow->endpoint;
 	own.flags = flow->flags;
 	own.direction = flow->direction;
 	if (flow->direction == WEIR_EGRESS) {
-		own.identity = weir_identity_of(&tuple->destination, slot);
-		destination = bpf_map_lookup_elem(&weir_endpoints, &tuple->destination);
+		own.identity = weir_identity_of(&tuple.destination, slot);
+		destination = bpf_map_lookup_elem(&weir_endpoints, &tuple.destination);
 	} else {
-		own.identity = weir_identity_of(&tuple->source, slot);
+		own.identity = weir_identity_of(&tuple.source, slot);
 	}
-	weir_ask(flow, tuple, &own, &first);
+	weir_ask(flow, &tuple, &own, &first);
 	if (destination) {
 		other.endpoint = destination->id;
 		other.flags = destination->flags[slot & 1];
 		other.direction = WEIR_INGRESS;
-		other.identity = weir_identity_of(&tuple->source, slot);
-		weir_ask(flow, tuple, &other, &second);
+		other.identity = weir_identity_of(&tuple.source, slot);
+		weir_ask(flow, &tuple, &other, &second);
 	}
 
 	second_decides = weir_second_is_stricter(first.verdict, second.verdict);
@@ -173,10 +178,10 @@ __noinline int weir_decide(struct weir_flow *flow, const struct weir_tuple *tupl
 	/* An allow by the second is reported where it is enforced, in weir_to_pod; allows and
 	 * redirects only when the flow is new. */
 	if (flow->verdict == WEIR_DENY ? !second_decides : first.judged && !flow->established)
-		weir_emit(tuple, own.endpoint, own.identity, own.direction, &first);
+		weir_emit(&tuple, own.endpoint, own.identity, own.direction, &first);
 	if (flow->verdict == WEIR_DENY ? second_decides
 				       : second.verdict == WEIR_REDIRECT && !flow->established)
-		weir_emit(tuple, other.endpoint, other.identity, other.direction, &second);
+		weir_emit(&tuple, other.endpoint, other.identity, other.direction, &second);
 	return 0;
 }
 
@@ -246,20 +251,13 @@ __noinline int weir_look_up(const struct weir_packet *packet, struct weir_flow *
 	return 0;
 }
 
-/* Asks the policies about a flow that is new or was decided under another revision. */
-__noinline int weir_judge(const struct weir_packet *packet, struct weir_flow *flow,
-			  __u32 may_redirect)
+/* What the policies' verdict means for a flow that was decided before, and for one that cannot be
+ * redirected here. */
+__noinline int weir_settle(const struct weir_packet *packet, struct weir_flow *flow,
+			   __u32 may_redirect)
 {
-	struct weir_tuple reversed;
-
 	if (!packet || !flow)
 		return 0;
-	if (flow->is_reply) {
-		weir_reverse(&packet->tuple, &reversed);
-		weir_decide(flow, &reversed);
-	} else {
-		weir_decide(flow, &packet->tuple);
-	}
 	if (flow->established)
 		flow->verdict =
 		    weir_keep_verdict(flow->entry_verdict, flow->verdict, packet->tuple.protocol);
@@ -273,7 +271,7 @@ __noinline int weir_judge(const struct weir_packet *packet, struct weir_flow *fl
 	return 0;
 }
 
-/* Writes down what weir_judge() has found. */
+/* Writes down what was decided. */
 __noinline int weir_remember(const struct weir_packet *packet, struct weir_flow *flow)
 {
 	struct weir_ct_entry entry = {};
@@ -320,14 +318,15 @@ __noinline int weir_remember(const struct weir_packet *packet, struct weir_flow 
 }
 
 /* The verdict on a packet: from its flow's entry, or by asking the policies and remembering what
- * they say. `flow` comes in with the packet's own direction. Three calls one after the other and
- * not one within the other: frames add up. */
+ * they say. `flow` comes in with the packet's own direction. Calls one after the other and not one
+ * within the other: frames add up, in steps of 32 bytes on Linux 6.1. */
 static __always_inline void weir_track(const struct weir_packet *packet, struct weir_flow *flow,
 				       __u32 may_redirect)
 {
 	if (weir_look_up(packet, flow))
 		return;
-	weir_judge(packet, flow, may_redirect);
+	weir_decide(packet, flow);
+	weir_settle(packet, flow, may_redirect);
 	weir_remember(packet, flow);
 }
 

@@ -124,13 +124,14 @@ __noinline int weir_answers_proxy(struct __sk_buff *skb, const struct weir_packe
 {
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct weir_packet quoted;
-	struct weir_tuple reversed;
+	struct weir_tuple answer;
 	__u64 found;
 
 	if (!packet || packet->reason)
 		return WEIR_ANSWERS_NOBODY;
 	if (packet->icmp_role != WEIR_ICMP_ERROR) {
-		found = weir_find_return(&packet->tuple, now);
+		answer = packet->tuple;
+		found = weir_find_return(&answer, now);
 		if (!found)
 			return WEIR_ANSWERS_NOBODY;
 		return found & WEIR_RETURN_RESET ? WEIR_ANSWERS_RESET : WEIR_ANSWERS_PROXY;
@@ -139,8 +140,8 @@ __noinline int weir_answers_proxy(struct __sk_buff *skb, const struct weir_packe
 		return WEIR_ANSWERS_NOBODY;
 	if (from_pod && !weir_same_address(&quoted.tuple.destination, &packet->tuple.source))
 		return WEIR_ANSWERS_NOBODY;
-	weir_reverse(&quoted.tuple, &reversed);
-	return weir_find_return(&reversed, now) ? WEIR_ANSWERS_PROXY : WEIR_ANSWERS_NOBODY;
+	weir_reverse(&quoted.tuple, &answer);
+	return weir_find_return(&answer, now) ? WEIR_ANSWERS_PROXY : WEIR_ANSWERS_NOBODY;
 }
 
 /* To the proxy, by the mark. The port of a bridge is no way there: the bridge would hand the frame
