@@ -4,9 +4,6 @@
 #include "proxy/base/log.h"
 #include "proxy/control/uplinks.h"
 
-#include <boost/asio/post.hpp>
-
-#include <algorithm>
 #include <utility>
 
 namespace weir::control {
@@ -20,15 +17,14 @@ constexpr std::size_t kMaxState = 512u << 20;
 KubernetesCluster::KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
                                      redirect::Redirector& redirector,
                                      std::function<void()> changed)
-    : x_context(context), x_config(config), x_redirector(redirector),
-      x_file(config.state.directory + "/cluster.json"), x_changed(std::move(changed)),
+    : x_config(config), x_redirector(redirector), x_changed(std::move(changed)),
       x_source(context,
                {.kubeconfig = config.kubernetes.kubeconfig,
                 .node = config.node.name,
                 .mark_local = config.redirect.mode != config::RedirectMode::kNone,
                 .ignore_labels = config.kubernetes.ignore_labels},
                [this] { tell(); }),
-      x_clock(context) {
+      x_clock(context), x_writer(context, config.state.directory + "/cluster.json", kSaveEvery) {
   if (config.redirect.mode == config::RedirectMode::kNone) {
     return;
   }
@@ -83,7 +79,7 @@ void KubernetesCluster::end_holds() {
 }
 
 void KubernetesCluster::restore() {
-  const auto text = read_file(x_file, kMaxState);
+  const auto text = read_file(x_writer.path(), kMaxState);
   if (!text) {
     if (text.error().code != std::errc::no_such_file_or_directory) {
       log::error("state: {}", text.error().text());
@@ -92,8 +88,8 @@ void KubernetesCluster::restore() {
   }
   const auto restored = x_source.restore(*text);
   if (!restored) {
-    log::error("state: {}; {} is set aside", restored.error().text(), x_file);
-    set_aside(x_file);
+    log::error("state: {}; {} is set aside", restored.error().text(), x_writer.path());
+    set_aside(x_writer.path());
   }
 }
 
@@ -106,9 +102,9 @@ void KubernetesCluster::stop() {
   x_clock.cancel();
   x_source.stop();
   x_interfaces.reset();
-  x_writer.join();
+  x_writer.stop();
   if (known() && x_source.changes() != x_saved_changes) {
-    write(x_source.serializer());
+    x_writer.write_last(x_source.serializer());
   }
 }
 
@@ -162,29 +158,10 @@ void KubernetesCluster::keep_time() {
   });
 }
 
-// Beside the control thread, which has changes to put in force meanwhile.
 void KubernetesCluster::save() {
-  const auto now = std::chrono::steady_clock::now();
-  if (!known() || x_saving || now < x_save_from || x_source.changes() == x_saved_changes) {
-    return;
-  }
-  x_saving = true;
-  x_saved_changes = x_source.changes();
-  boost::asio::post(x_writer, [this, begun = now, serialize = x_source.serializer()] {
-    write(serialize);
-    boost::asio::post(x_context, [this, begun] {
-      const auto ended = std::chrono::steady_clock::now();
-      x_save_from = begun + std::max<std::chrono::steady_clock::duration>(
-                                kSaveEvery, kSaveShare * (ended - begun));
-      x_saving = false;
-    });
-  });
-}
-
-void KubernetesCluster::write(const std::function<std::string()>& serialize) const {
-  const auto saved = replace_file(x_file, serialize());
-  if (!saved) {
-    log::error("state: {}", saved.error().text());
+  if (known() && x_source.changes() != x_saved_changes && x_writer.ready()) {
+    x_saved_changes = x_source.changes();
+    x_writer.write(x_source.serializer());
   }
 }
 

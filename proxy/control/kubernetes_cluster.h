@@ -8,12 +8,12 @@
 #include "proxy/admin/model.h"
 #include "proxy/config/config.h"
 #include "proxy/control/pod_interfaces.h"
+#include "proxy/control/state_writer.h"
 #include "proxy/endpoint/kubernetes/source.h"
 #include "redirect-bpf/user/redirector.h"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include <chrono>
 #include <functional>
@@ -28,10 +28,8 @@ namespace weir::control {
 
 class KubernetesCluster {
 public:
-  // What changed is on disk after this long, or after so many times what writing takes: writing
-  // all of a big cluster is never more than a hundredth of what a core does.
+  // What changed is on disk after this long, or later where the cluster is big (state_writer.h).
   static constexpr std::chrono::seconds kSaveEvery{5};
-  static constexpr int kSaveShare = 100;
 
   // The references outlive it. `changed`: cluster() or policies() may say something new.
   KubernetesCluster(boost::asio::io_context& context, const config::Config& config,
@@ -59,12 +57,9 @@ private:
   void end_holds();
   void keep_time();
   void save();
-  void write(const std::function<std::string()>& serialize) const;
 
-  boost::asio::io_context& x_context;
   const config::Config& x_config;
   redirect::Redirector& x_redirector;
-  std::string x_file;
   std::function<void()> x_changed;
   endpoint::kubernetes::Source x_source;
   std::unique_ptr<PodInterfaces> x_interfaces; // null where no packets are seen
@@ -72,9 +67,7 @@ private:
   std::optional<std::chrono::steady_clock::time_point> x_heard_since; // the API, without a gap
   boost::asio::steady_timer x_clock;
   std::uint64_t x_saved_changes = 0;
-  bool x_saving = false;
-  std::chrono::steady_clock::time_point x_save_from{};
-  boost::asio::thread_pool x_writer{1};
+  StateWriter x_writer;
 
   mutable std::mutex x_health_mutex;
   admin::ClusterHealth x_health;
