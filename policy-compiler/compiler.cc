@@ -204,16 +204,16 @@ void Compiler::State::lower(const CompileInput& input, const std::vector<SpecInU
 }
 
 void Compiler::State::list_rules(const CompileInput& input, CompiledProgram& program) const {
-  program.rules.resize(numbers.end());
+  program.rules_by_number.resize(numbers.end());
   for (std::uint32_t number = 0; number < kBuiltInRules; ++number) {
-    program.rules[number] = &built_in_rule(number);
+    program.rules_by_number[number] = &built_in_rule(number);
   }
   program.holds.reserve(input.policies.size());
   for (const auto& policy : input.policies) {
     const auto& parts = memory.policies.at(policy.get()).parts;
     for (const auto& rules : parts->rules) {
       for (const RuleRef& rule : rules) {
-        program.rules[rule.number] = &rule;
+        program.rules_by_number[rule.number] = &rule;
       }
     }
     program.holds.push_back(parts);

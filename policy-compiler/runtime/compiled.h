@@ -135,14 +135,12 @@ public:
     return found == endpoints.end() ? nullptr : &found->second;
   }
   [[nodiscard]] std::span<const Prefix> prefixes() const override { return named_prefixes; }
-  [[nodiscard]] const RuleRef* rule(std::uint32_t wanted) const override {
-    return wanted < rules.size() ? rules[wanted] : nullptr;
-  }
+  [[nodiscard]] std::span<const RuleRef* const> rules() const override { return rules_by_number; }
 
   std::uint64_t number = 0;
   std::unordered_map<EndpointId, CompiledEndpoint> endpoints;
   std::vector<Prefix> named_prefixes;
-  std::vector<const RuleRef*> rules;              // by number; null where none has it
+  std::vector<const RuleRef*> rules_by_number;    // null where none has it
   std::vector<std::shared_ptr<const void>> holds; // what they live in
 };
 

@@ -165,9 +165,12 @@ public:
     IdentityId identity;
   };
   [[nodiscard]] virtual std::span<const Prefix> prefixes() const = 0;
-  // Null when no rule of this Program has the number. A rule keeps its number from one Program to
-  // the next (compiler.h).
-  [[nodiscard]] virtual const RuleRef* rule(std::uint32_t number) const = 0;
+  // By number; null where no rule of this Program has it. A rule keeps its number from one Program
+  // to the next (compiler.h).
+  [[nodiscard]] virtual std::span<const RuleRef* const> rules() const = 0;
+  [[nodiscard]] const RuleRef* rule(std::uint32_t number) const {
+    return number < rules().size() ? rules()[number] : nullptr;
+  }
 };
 
 } // namespace weir::policy

@@ -65,6 +65,7 @@ Controller::Controller(boost::asio::io_context& context, const config::Config& c
       x_workers(std::move(workers)), x_policies(config.policies.directory),
       x_secrets(config.secrets.directory),
       x_numbers(static_cast<std::uint32_t>(std::time(nullptr))),
+      x_rule_names(context, state_file("rules.json")),
       x_pods(x_numbers, [this](const endpoint::PodSpec& pod) { return judged_here(pod); }),
       x_clock(context), x_view(std::make_shared<admin::View>()) {
   if (config.kubernetes.enabled) {
@@ -140,7 +141,13 @@ std::string Controller::put_in_force() {
   const Compiled compiled = compile();
   save_numbers();
   publish(compiled);
+  if (x_config.redirect.mode == config::RedirectMode::kBpf && !x_redirector.first_revision()) {
+    x_rule_names.forget();
+  }
   const auto applied = apply(compiled);
+  if (const auto first = x_redirector.first_revision()) {
+    x_rule_names.keep(compiled.result.program, *first, x_policies.changes());
+  }
   show(compiled);
   if (!applied) {
     log::error("policy revision {} is not fully in the kernel: {}", x_revision,
@@ -467,6 +474,7 @@ void Controller::keep_time() {
       return;
     }
     save_learned();
+    x_rule_names.save();
     if (++x_ticks % kTicksToExpire == 0) {
       x_fqdn_cache.expire();
     }
@@ -487,6 +495,7 @@ void Controller::stop() {
   if (x_kubernetes) {
     x_kubernetes->stop();
   }
+  x_rule_names.stop();
   save_learned();
 }
 

@@ -22,6 +22,7 @@
 #include "proxy/control/identity_rows.h"
 #include "proxy/control/kubernetes_cluster.h"
 #include "proxy/control/policy_store.h"
+#include "proxy/control/rule_names.h"
 #include "proxy/control/secret_store.h"
 #include "proxy/dns/fqdn_cache.h"
 #include "proxy/endpoint/cluster.h"
@@ -109,6 +110,7 @@ private:
   PolicyStore x_policies;
   SecretStore x_secrets;
   endpoint::IdentityAllocator x_numbers;
+  RuleNames x_rule_names;
   endpoint::Pods x_pods;
   std::shared_ptr<const endpoint::PrefixTable> x_prefixes;
   IdentityRows x_identity_rows;

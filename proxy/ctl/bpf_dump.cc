@@ -68,6 +68,10 @@ std::string socket_text(const weir_addr& address, std::uint16_t port_be) {
 }
 
 Result<Dump> dump_policy(const redirect::MapDump& maps, const BpfNames& names) {
+  const auto config = maps.config();
+  if (!config) {
+    return config.error();
+  }
   const auto policies = maps.policies();
   if (!policies) {
     return policies.error();
@@ -79,7 +83,7 @@ Result<Dump> dump_policy(const redirect::MapDump& maps, const BpfNames& names) {
             {"PROTOCOL", "protocol"},
             {"PORT", "port"},
             {"VERDICT", "verdict"},
-            {"RULE", "rule"}}};
+            {"RULE", "rule_name"}}};
   for (const auto& [endpoint, row] : *policies) {
     const auto& [key, entry] = row;
     json::object shown = {{"pod", names.endpoint(endpoint)},
@@ -95,7 +99,8 @@ Result<Dump> dump_policy(const redirect::MapDump& maps, const BpfNames& names) {
                                            ? "any"
                                            : policy::protocol_text(key.protocol)},
                           {"port", port_text(key)},
-                          {"rule", entry.rule}};
+                          {"rule", entry.rule},
+                          {"rule_name", names.rule(entry.rule, config->revision)}};
     if (key.identity == WEIR_IDENTITY_LEARNED) {
       shown["verdict"] = "by name";
       shown["deny"] = texts_json(names.groups(endpoint, entry.fqdn_deny));
@@ -125,6 +130,7 @@ Result<Dump> dump_conntrack(const redirect::MapDump& maps, const BpfNames& names
             {"SOURCE", "source"},
             {"DESTINATION", "destination"},
             {"VERDICT", "verdict"},
+            {"RULE", "rule_name"},
             {"FLAGS", "flags"},
             {"IDLE", "idle_seconds"}}};
   for (const auto& [key, entry] : *flows) {
@@ -136,19 +142,23 @@ Result<Dump> dump_conntrack(const redirect::MapDump& maps, const BpfNames& names
         flags.emplace_back(name);
       }
     }
-    out.rows.push_back(
-        {{"pod", names.endpoint(key.endpoint)},
-         {"endpoint", key.endpoint},
-         {"direction", direction_text(key.direction)},
-         {"protocol", policy::protocol_text(key.tuple.protocol)},
-         {"source", socket_text(key.tuple.source, key.tuple.source_port_be)},
-         {"destination", socket_text(key.tuple.destination, key.tuple.destination_port_be)},
-         {"verdict", verdict_text(entry.verdict)},
-         {"rule", entry.rule},
-         {"flags", std::move(flags)},
-         {"idle_seconds", std::max<std::int64_t>(0, -seconds_until(entry.last_seen_ns))},
-         // Else it is decided again on its next packet.
-         {"decided_by_present_policy", entry.revision == config->revision}});
+    json::object shown = {
+        {"pod", names.endpoint(key.endpoint)},
+        {"endpoint", key.endpoint},
+        {"direction", direction_text(key.direction)},
+        {"protocol", policy::protocol_text(key.tuple.protocol)},
+        {"source", socket_text(key.tuple.source, key.tuple.source_port_be)},
+        {"destination", socket_text(key.tuple.destination, key.tuple.destination_port_be)},
+        {"verdict", verdict_text(entry.verdict)},
+        {"rule", entry.rule},
+        {"flags", std::move(flags)},
+        {"idle_seconds", std::max<std::int64_t>(0, -seconds_until(entry.last_seen_ns))},
+        // Else it is decided again on its next packet.
+        {"decided_by_present_policy", entry.revision == config->revision}};
+    if (entry.rule != 0) { // else no policy was asked, as flows that it denies are not here
+      shown["rule_name"] = names.rule(entry.rule, entry.revision);
+    }
+    out.rows.push_back(std::move(shown));
   }
   return out;
 }

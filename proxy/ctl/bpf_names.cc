@@ -29,6 +29,7 @@ std::string labels_text(const json::object& labels) {
 
 BpfNames::BpfNames(const std::string& state_folder) {
   for (const auto& [file, read] : {std::pair("/identities.json", &BpfNames::read_identities),
+                                   std::pair("/rules.json", &BpfNames::read_rules),
                                    std::pair("/fqdn.json", &BpfNames::read_learned)}) {
     const auto text = read_file(state_folder + file);
     if (!text) {
@@ -62,6 +63,14 @@ void BpfNames::read_identities(const std::string& text) {
   }
 }
 
+void BpfNames::read_rules(const std::string& text) {
+  const json::value state = json::parse(text);
+  x_first_revision = state.at("first_revision").to_number<std::uint32_t>();
+  for (const auto& entry : state.at("rules").as_array()) {
+    x_rules.emplace(entry.at("number").to_number<std::uint32_t>(), text_of(entry.at("name")));
+  }
+}
+
 void BpfNames::read_learned(const std::string& text) {
   const json::value state = json::parse(text);
   for (const auto& entry : state.at("entries").as_array()) {
@@ -81,6 +90,13 @@ std::string BpfNames::identity(std::uint32_t identity) const {
   }
   const auto found = x_identities.find(identity);
   return found == x_identities.end() ? std::to_string(identity) : found->second;
+}
+
+std::string BpfNames::rule(std::uint32_t number, std::uint32_t revision) const {
+  // Revisions rise and wrap around.
+  const bool known = static_cast<std::int32_t>(revision - x_first_revision) >= 0;
+  const auto found = known ? x_rules.find(number) : x_rules.end();
+  return found == x_rules.end() ? std::to_string(number) : found->second;
 }
 
 std::vector<std::string> BpfNames::groups(std::uint32_t endpoint, std::uint64_t bits) const {

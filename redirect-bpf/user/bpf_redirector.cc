@@ -139,7 +139,7 @@ Result<void> BpfRedirector::apply(const IdentityRows& identities,
 
   const bool same_identities = x_identities.holds(used, identities);
   const WantedEndpoints wanted = plan(endpoints, same_identities, errors);
-  const bool flipping = !x_applied || !same_identities || differs(wanted);
+  const bool flipping = !x_first_revision || !same_identities || differs(wanted);
   if (flipping) {
     if (auto filled = x_identities.fill(next, identities); !filled) {
       return filled.error();
@@ -160,12 +160,12 @@ Result<void> BpfRedirector::apply(const IdentityRows& identities,
     remove_gone(wanted);
   }
   attach_interfaces(errors);
-  if (!x_applied) {
+  if (!x_first_revision) {
     // Links have moved to these programs: nothing runs on the older versions' maps any more.
     for (const std::string& folder : other_pin_folders(x_options.bpffs)) {
       remove_pin_folder(folder);
     }
-    x_applied = true;
+    x_first_revision = x_config.revision;
   }
   if (!errors.empty()) {
     return joined(errors);
@@ -317,7 +317,7 @@ Result<void> BpfRedirector::write_config(std::uint32_t revision, std::uint32_t w
 
 void BpfRedirector::remove_gone(const WantedEndpoints& wanted) {
   const Maps& maps = x_object.maps();
-  bool endpoint_gone = !x_applied;
+  bool endpoint_gone = !x_first_revision;
   for (auto entry = x_endpoints.begin(); entry != x_endpoints.end();) {
     const auto owner = wanted.find(entry->second.id);
     endpoint_gone = endpoint_gone || owner == wanted.end();
@@ -466,7 +466,7 @@ Result<void> BpfRedirector::handle_netlink() {
   if (!changed) {
     return changed.error();
   }
-  if (!*changed || !x_applied) {
+  if (!*changed || !x_first_revision) {
     return {};
   }
   // The map first: an interface that has its program before its addresses would drop everything.
@@ -503,7 +503,7 @@ bool BpfRedirector::attached(const std::string& interface) {
 Result<void> BpfRedirector::hold_new_pods(OtherInterfaces others) {
   x_others = std::move(others);
   std::vector<std::string> errors;
-  if (x_applied) {
+  if (x_first_revision) {
     attach_interfaces(errors);
   }
   if (!errors.empty()) {
@@ -524,7 +524,7 @@ Result<void> BpfRedirector::end_holds(std::chrono::steady_clock::time_point begu
     }
   }
   std::vector<std::string> errors;
-  if (any && x_applied) {
+  if (any && x_first_revision) {
     attach_interfaces(errors);
   }
   if (!errors.empty()) {

@@ -71,6 +71,9 @@ public:
 
   Result<void> apply(const IdentityRows& identities,
                      std::span<const EndpointState> endpoints) override;
+  [[nodiscard]] std::optional<std::uint32_t> first_revision() const override {
+    return x_first_revision;
+  }
   Result<void> set_services(std::span<const ServiceState> services) override;
   std::optional<SocketAddress> backend_of(const SocketAddress& client,
                                           const SocketAddress& destination,
@@ -159,8 +162,8 @@ private:
     bool ended = false;
   };
   std::map<std::uint64_t, Hold> x_holds; // by Interface::serial: those taken for a new pod's
-  bool x_applied = false;
-  std::vector<int> x_tcp_listeners; // of the proxy; its own, while they listen
+  std::optional<std::uint32_t> x_first_revision; // nothing: apply() has put nothing in force yet
+  std::vector<int> x_tcp_listeners;              // of the proxy; its own, while they listen
 
   std::mutex x_acceleration_mutex;                       // guards the next three
   std::optional<Acceleration> x_acceleration;            // once there, until the end

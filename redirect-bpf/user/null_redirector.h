@@ -10,6 +10,9 @@ class NullRedirector final : public Redirector {
 public:
   Result<void> apply(const IdentityRows& identities,
                      std::span<const EndpointState> endpoints) override;
+  [[nodiscard]] std::optional<std::uint32_t> first_revision() const override {
+    return std::nullopt;
+  }
   Result<void> set_services(std::span<const ServiceState> services) override;
   std::optional<SocketAddress> backend_of(const SocketAddress& client,
                                           const SocketAddress& destination,

@@ -98,6 +98,10 @@ public:
   virtual Result<void> apply(const IdentityRows& identities,
                              std::span<const EndpointState> endpoints) = 0;
 
+  // The weir_config.revision of what this process's first apply() put in force; what carries an
+  // older one is an earlier process's. Nothing before.
+  [[nodiscard]] virtual std::optional<std::uint32_t> first_revision() const = 0;
+
   // All services that enforced pods may call. Running connections keep their backend, also one that
   // is gone; new ones get a present one. A service that cannot be written keeps what it had.
   virtual Result<void> set_services(std::span<const ServiceState> services) = 0;

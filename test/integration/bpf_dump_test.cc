@@ -8,6 +8,8 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <filesystem>
+#include <map>
 
 namespace weir::test {
 namespace {
@@ -104,6 +106,93 @@ TEST_CASE("weirctl bpf dump decodes every map, also while no proxy runs") {
   const Outcome nothing = lab.weirctl({"bpf", "dump", "ct", "--bpffs", "/nonexistent"});
   CHECK(nothing.exit_code == 2);
   CHECK(nothing.err.find("/nonexistent/weir/") != std::string::npos);
+}
+
+// Pods with app=web take `port` from app=client as well, by the first rule of a policy of its own.
+std::string web_port(const std::string& name, const std::string& port) {
+  return "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: " + name +
+         ", namespace: shop}\nspec:\n  endpointSelector: {matchLabels: {app: web}}\n  ingress:\n"
+         "    - fromEndpoints: [{matchLabels: {app: client}}]\n"
+         "      toPorts: [{ports: [{port: \"" +
+         port + "\", protocol: TCP}]}]\n";
+}
+
+struct Rule {
+  std::string number, name; // "none" where there is no such row
+};
+
+// Of the first row that has all of `wanted`.
+Rule rule_of(Lab& lab, const std::string& kind, const json::object& wanted) {
+  for (const json::value& row : dump(lab, kind)) {
+    if (has_row({row}, wanted)) {
+      return {json::serialize(row.at("rule")), json::value_to<std::string>(row.at("rule_name"))};
+    }
+  }
+  return {"none", "none"};
+}
+
+TEST_CASE("weirctl bpf dump calls rules as flows and denials do, over changes and starts") {
+  require_root();
+  Lab lab;
+  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  lab.serve_http(web);
+  std::map<std::string, std::string> policies = {{"web.yaml", kHttpIngress},
+                                                 {"b.yaml", web_port("b", "8001")},
+                                                 {"egress.yaml", kFqdnAndWebEgress}};
+  lab.policies().publish(policies);
+  lab.start_weir();
+  const std::string web_rule = "shop/web-ingress ingress rule 1";
+  // Of a port of the web pod; the names may come a moment after the rows.
+  const auto on_port = [&](const std::string& port) {
+    return rule_of(lab, "policy", {{"pod", "shop/web"}, {"port", port}});
+  };
+  const auto becomes = [&](const std::string& port, const std::string& name) {
+    return eventually([&] { return on_port(port).name == name; });
+  };
+  const auto of_flow = [&] {
+    return rule_of(lab, "ct",
+                   {{"pod", "shop/client"}, {"destination", web.address(Family::kV4) + ":80"}});
+  };
+  CHECK(becomes("80", web_rule));
+  CHECK(becomes("8001", "shop/b ingress rule 1"));
+  const std::string number = on_port("80").number;
+  CHECK(
+      client.curl({"--max-time", "5", "http://" + web.address(Family::kV4) + "/discount"}).status ==
+      200);
+  CHECK(of_flow().name == web_rule); // the stricter of the two that allow it
+
+  // A rule that stays keeps its number.
+  policies.erase("b.yaml");
+  policies.emplace("c.yaml", web_port("c", "8002"));
+  lab.policies().publish(policies);
+  CHECK(becomes("8002", "shop/c ingress rule 1"));
+  CHECK(on_port("80").name == web_rule);
+  CHECK(on_port("80").number == number);
+  CHECK(of_flow().name == web_rule);
+
+  lab.kill_weir();
+  CHECK(on_port("8002").name == "shop/c ingress rule 1");
+  CHECK(of_flow().name == web_rule);
+
+  // The next process counts anew, here in another order: a flow's number from before, which is
+  // another rule's now, has no name.
+  policies.emplace("a.yaml", policies.at("web.yaml"));
+  policies.erase("web.yaml");
+  lab.policies().publish(policies);
+  lab.start_weir();
+  CHECK(becomes("80", web_rule));
+  CHECK(on_port("80").number != number);
+  CHECK(rule_of(lab, "policy", {{"rule", json::parse(number)}}).name ==
+        "shop/client-egress egress rule 3");
+  CHECK(of_flow().number == number);
+  CHECK(of_flow().name == number);
+
+  CHECK(lab.stop_weir() == 0);
+  CHECK(on_port("80").name == web_rule);
+  // As an older version leaves it.
+  std::filesystem::remove(lab.folder() / "state/rules.json");
+  CHECK(on_port("80").name == on_port("80").number);
 }
 
 } // namespace

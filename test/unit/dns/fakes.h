@@ -73,6 +73,9 @@ public:
                      std::span<const redirect::EndpointState> /*endpoints*/) override {
     return {};
   }
+  [[nodiscard]] std::optional<std::uint32_t> first_revision() const override {
+    return std::nullopt;
+  }
   Result<void> hold_new_pods(redirect::OtherInterfaces /*others*/) override { return {}; }
   Result<void> end_holds(std::chrono::steady_clock::time_point /*begun*/) override { return {}; }
   Result<void> set_services(std::span<const redirect::ServiceState> /*services*/) override {
@@ -124,9 +127,7 @@ public:
     return at == endpoints.end() ? nullptr : at->second.get();
   }
   [[nodiscard]] std::span<const Prefix> prefixes() const override { return {}; }
-  [[nodiscard]] const policy::RuleRef* rule(std::uint32_t /*number*/) const override {
-    return nullptr;
-  }
+  [[nodiscard]] std::span<const policy::RuleRef* const> rules() const override { return {}; }
 };
 
 // A machine that booted half an hour ago.
