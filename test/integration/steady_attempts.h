@@ -3,11 +3,10 @@
 //
 // An attempt is a connection and one GET; it got through if the server's 200 came back within
 // kPatience. It ends with a reset, so that no port waits in TIME_WAIT.
-//
-// Ownership: the destructor stops and joins the thread; the pod outlives it. Counters: any thread.
 #pragma once
 
 #include "proxy/base/unique_fd.h"
+#include "test/integration/attempts.h"
 #include "test/support/lab.h"
 
 #include <arpa/inet.h>
@@ -15,38 +14,62 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <deque>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 namespace weir::test {
 
-class SteadyAttempts {
+class SteadyAttempts : public Attempts {
 public:
   static constexpr std::chrono::milliseconds kEach{1}, kPatience{50};
 
-  SteadyAttempts(const Pod& pod, const std::string& address, const std::string& target)
-      : x_to(socket_address(address)),
-        x_request("GET " + target + " HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n"),
-        x_thread([this, &pod] { pod.netns().on_thread([this] { run(); }); }) {}
-  SteadyAttempts(const SteadyAttempts&) = delete;
-  SteadyAttempts& operator=(const SteadyAttempts&) = delete;
-  ~SteadyAttempts() { stop(); }
+  // From inside the pod, which outlives it.
+  SteadyAttempts(const Pod& pod, const std::string& address, const std::string& target);
 
-  void stop() {
-    x_stop = true;
-    if (x_thread.joinable()) {
-      x_thread.join();
+private:
+  class Maker;
+};
+
+class SteadyAttempts::Maker {
+public:
+  Maker(const std::string& address, const std::string& target)
+      : x_to(socket_address(address)),
+        x_request("GET " + target + " HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n") {}
+
+  void run(Attempts& made) const {
+    std::deque<Attempt> open; // in the order of their ends
+    std::vector<pollfd> waited;
+    for (auto next = Clock::now(); !made.stopped();) {
+      const auto now = Clock::now();
+      // Late by more than that, the thread did not run: the rate is lost, a burst would not mend
+      // it.
+      next = std::max(next, now - 10 * kEach);
+      for (; next <= now; next += kEach) {
+        open.push_back(begin(now));
+        made.count_attempt();
+      }
+      while (!open.empty() && (open.front().end <= now || !open.front().fd.valid())) {
+        open.pop_front();
+      }
+      waited.clear();
+      for (const Attempt& one : open) {
+        const int events = one.asked ? POLLIN : POLLOUT;
+        waited.push_back({one.fd.get(), static_cast<short>(events), 0});
+      }
+      ::poll(waited.data(), waited.size(), 1);
+      for (std::size_t i = 0; i < waited.size(); ++i) {
+        if (waited[i].revents != 0) {
+          go_on(open[i], made);
+        }
+      }
     }
   }
-  [[nodiscard]] unsigned attempts() const { return x_attempts; }
-  [[nodiscard]] unsigned passed() const { return x_passed; }
 
 private:
   using Clock = std::chrono::steady_clock;
@@ -73,35 +96,6 @@ private:
     return to;
   }
 
-  void run() {
-    std::deque<Attempt> open; // in the order of their ends
-    std::vector<pollfd> waited;
-    for (auto next = Clock::now(); !x_stop;) {
-      const auto now = Clock::now();
-      // Late by more than that, the thread did not run: the rate is lost, a burst would not mend
-      // it.
-      next = std::max(next, now - 10 * kEach);
-      for (; next <= now; next += kEach) {
-        open.push_back(begin(now));
-        ++x_attempts;
-      }
-      while (!open.empty() && (open.front().end <= now || !open.front().fd.valid())) {
-        open.pop_front();
-      }
-      waited.clear();
-      for (const Attempt& one : open) {
-        const int events = one.asked ? POLLIN : POLLOUT;
-        waited.push_back({one.fd.get(), static_cast<short>(events), 0});
-      }
-      ::poll(waited.data(), waited.size(), 1);
-      for (std::size_t i = 0; i < waited.size(); ++i) {
-        if (waited[i].revents != 0) {
-          go_on(open[i]);
-        }
-      }
-    }
-  }
-
   Attempt begin(Clock::time_point now) const {
     Attempt one{UniqueFd(::socket(x_to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)),
                 now + kPatience};
@@ -112,7 +106,7 @@ private:
     return one;
   }
 
-  void go_on(Attempt& one) {
+  void go_on(Attempt& one, Attempts& made) const {
     if (!one.asked) {
       one.asked = ::send(one.fd.get(), x_request.data(), x_request.size(), MSG_NOSIGNAL) > 0;
       if (!one.asked) {
@@ -124,16 +118,19 @@ private:
     const ssize_t got = ::recv(one.fd.get(), bytes.data(), bytes.size(), 0);
     if (got > 0 &&
         std::string_view(bytes.data(), static_cast<std::size_t>(got)).starts_with("HTTP/1.1 200")) {
-      ++x_passed;
+      made.count_passed();
     }
     one.fd.reset();
   }
 
   const sockaddr_storage x_to;
   const std::string x_request;
-  std::atomic<bool> x_stop{false};
-  std::atomic<unsigned> x_attempts{0}, x_passed{0};
-  std::thread x_thread; // last: it uses the others
 };
+
+inline SteadyAttempts::SteadyAttempts(const Pod& pod, const std::string& address,
+                                      const std::string& target)
+    : Attempts([&pod, maker = Maker(address, target)](Attempts& made) {
+        pod.netns().on_thread([&] { maker.run(made); });
+      }) {}
 
 } // namespace weir::test
