@@ -1,10 +1,8 @@
 // The whole way of a query by real policy: compiled rules, the gate, the learner, the kernel.
 #include "proxy/session/dns_gate_policy.h"
 
-#include "test/unit/dns/fakes.h"
-#include "test/unit/dns/session_fixture.h"
+#include "test/unit/dns/policed_listener.h"
 #include "test/unit/dns/wire.h"
-#include "test/unit/policy-compiler/fixture.h"
 
 #include <netinet/in.h>
 
@@ -32,44 +30,18 @@ constexpr auto kDnsPolicy = R"({
      toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*.example.com"}]}}]},
     {toFQDNs: [{matchName: www.example.com}]}]})";
 
-// shop/web asks shop/api, which the test plays, through a static listener.
-class PolicyFixture : public test::ServiceFixture {
+class PolicyFixture : public test::ServiceFixture, public test::PolicedListener {
 public:
   explicit PolicyFixture(const std::string& spec, const config::Dns& dns = {})
-      : context{worker, http, cache, log, nullptr, dns}, upstream(SOCK_DGRAM, "127.0.0.1:0"),
-        client(SOCK_DGRAM, "127.0.0.1:0") {
+      : PolicedListener(worker, log, service, dns) {
     publish(spec);
-    auto opened = DnsListener::open_static(
-        service, ListenAddr{address("127.0.0.1:0")}, upstream.local(),
-        [this](ClientAddr, OriginalDst) {
-          return make_dns_policy(context,
-                                 FixedFlow{policy::Direction::kEgress, "shop/web", "shop/api", 53},
-                                 IPPROTO_UDP);
-        });
-    REQUIRE(opened.has_value());
-    listener = *std::move(opened);
     on_worker([this] { worker.gate().spawn(listener->run()); });
   }
   ~PolicyFixture() { stop(); }
 
   void publish(const std::string& spec, const std::string& first_pod = "web") {
-    policy::test::Fixture compiler;
-    compiler.policy("dns", spec).compile();
-    auto snapshot = std::make_shared<endpoint::Snapshot>();
-    snapshot->program = compiler.result.program;
-    const auto prefixes = snapshot->program->prefixes();
-    snapshot->registry = std::make_shared<endpoint::Registry>(
-        std::vector<endpoint::Endpoint>{pod(1, compiler.kWeb, first_pod, "10.0.1.1"),
-                                        pod(2, compiler.kApi, "api", "10.0.1.2"), dns_pod()},
-        std::vector<policy::Program::Prefix>(prefixes.begin(), prefixes.end()));
-    endpoint::ServiceSpec service_of_web;
-    service_of_web.cluster_addresses = {*IpAddress::parse("10.96.0.20")};
-    endpoint::ClusterSpec cluster;
-    cluster.services = endpoint::service_map({service_of_web});
-    snapshot->dns =
-        std::make_shared<endpoint::DnsScope>(cluster, context.dns, endpoint::ResolvConf{});
     std::promise<void> done;
-    worker.publish(snapshot, [&done] { done.set_value(); });
+    worker.publish(snapshot_of(spec, first_pod), [&done] { done.set_value(); });
     done.get_future().get();
   }
 
@@ -77,32 +49,6 @@ public:
   std::pair<Bytes, SocketAddress> seen_upstream(const Bytes& query) {
     client.send_to(listener->local(), query);
     return upstream.receive();
-  }
-
-  RecordingRedirector kernel;
-  dns::FqdnCache cache{kernel, {}};
-  config::Http http;
-  SessionContext context;
-  TestSocket upstream, client;
-  std::unique_ptr<DnsListener> listener;
-
-private:
-  static endpoint::Endpoint pod(policy::EndpointId id, policy::IdentityId identity,
-                                const std::string& pod_name, std::string_view ip) {
-    endpoint::Endpoint pod;
-    pod.id = id;
-    pod.identity = identity;
-    pod.endpoint_namespace = "shop";
-    pod.name = pod_name;
-    pod.addresses = {*IpAddress::parse(ip)};
-    return pod;
-  }
-  static endpoint::Endpoint dns_pod() {
-    endpoint::Endpoint dns = pod(3, 4711, "dns", "10.0.1.53");
-    dns.endpoint_namespace = "kube-system";
-    dns.labels =
-        std::make_shared<const policy::Labels>(policy::Labels{{"k8s:k8s-app", "kube-dns"}});
-    return dns;
   }
 };
 
