@@ -1,13 +1,13 @@
 // SIGTERM: no new work, what runs is finished, then the end.
+#include "test/integration/listening_socket.h"
 #include "test/integration/policies.h"
 #include "test/support/lab.h"
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <future>
 
@@ -17,20 +17,11 @@ namespace {
 // A server that answers when the test says so.
 class HeldServer {
 public:
-  explicit HeldServer(const Pod& pod) {
-    pod.netns().on_thread([this] {
-      x_listener.reset(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-      sockaddr_in6 address{};
-      address.sin6_family = AF_INET6;
-      address.sin6_port = htons(80);
-      if (::bind(x_listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-          ::listen(x_listener.get(), 8) != 0) {
-        throw std::runtime_error("cannot listen");
-      }
-    });
-  }
+  explicit HeldServer(const Pod& pod) : x_listener(listening_socket(pod.netns(), 80, 8)) {}
   // Returns once a request has arrived.
   void await_request() {
+    pollfd waited{x_listener.get(), POLLIN, 0};
+    ::poll(&waited, 1, -1);
     x_connection.reset(::accept4(x_listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     char buffer[4096];
     if (::recv(x_connection.get(), buffer, sizeof buffer, 0) <= 0) {
