@@ -19,11 +19,23 @@ std::string to_string(Wiring wiring) {
                                      : "bridge, netfilter on it";
 }
 
-void wire(Lab& lab, Wiring wiring) {
+Lab& wire(Lab& lab, Wiring wiring) {
   if (wiring != Wiring::kRouted) {
     lab.use_bridge(wiring == Wiring::kBridgeNetfilter);
   }
+  return lab;
 }
+
+// A node with the pod that most tests speak from:
+//
+//   Wired wired(wiring);
+//   auto& [lab, client] = wired;
+struct Wired {
+  explicit Wired(Wiring wiring)
+      : client(wire(lab, wiring).add_pod({"shop", "client", {{"app", "client"}}})) {}
+  Lab lab;
+  Pod& client;
+};
 
 // Pods with app=web take GET /discount from app=client, and GET /public from everywhere.
 std::string web_ingress() {
@@ -92,6 +104,15 @@ int get_from(const NetNs& where, const std::string& address, const std::string& 
   return status_of(where.run(std::move(argv)));
 }
 
+// By kWorldEgress.
+void check_egress(const Pod& client, const std::string& there) {
+  INFO(there);
+  const CurlResult allowed = get(client, there, "/allowed");
+  INFO(allowed.text);
+  CHECK(allowed.status == 200);
+  CHECK(get(client, there, "/forbidden").status == 403);
+}
+
 bool has_line(const std::vector<std::string>& lines, const std::string& wanted) {
   return std::find(lines.begin(), lines.end(), wanted) != lines.end();
 }
@@ -100,9 +121,8 @@ TEST_CASE("HTTP rules hold between pods, from outside and from the node, on ever
   require_root();
   const Wiring wiring = GENERATE(Wiring::kRouted, Wiring::kBridge, Wiring::kBridgeNetfilter);
   INFO(to_string(wiring));
-  Lab lab;
-  wire(lab, wiring);
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Wired wired(wiring);
+  auto& [lab, client] = wired;
   Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
   HttpServer& server = lab.serve_http(web);
@@ -155,9 +175,8 @@ TEST_CASE("names are learned and opened, and HTTP to the world is judged, on eve
   require_root();
   const Wiring wiring = GENERATE(Wiring::kRouted, Wiring::kBridge, Wiring::kBridgeNetfilter);
   INFO(to_string(wiring));
-  Lab lab;
-  wire(lab, wiring);
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Wired wired(wiring);
+  auto& [lab, client] = wired;
   Pod& names = lab.add_pod({"shop", "names", {{"app", "names"}}});
   std::string by_name = kFqdnEgress;
   by_name.replace(by_name.find("app: client"), 11, "app: names");
@@ -175,10 +194,7 @@ TEST_CASE("names are learned and opened, and HTTP to the world is judged, on eve
     }
     CHECK(get(names, allowed_address(family), "/").status == 200);
     CHECK(is_silent(names, other_address(family), "/forbidden"));
-    const CurlResult allowed = get(client, other_address(family), "/allowed");
-    INFO(allowed.text);
-    CHECK(allowed.status == 200);
-    CHECK(get(client, other_address(family), "/forbidden").status == 403);
+    check_egress(client, other_address(family));
   }
   CHECK(lab.world().run({"curl", "-sS", "http://127.0.0.1/end"}).exit_code == 0);
   const auto lines = lab.world_http().requests_before("/end");
@@ -194,9 +210,8 @@ TEST_CASE("HTTP to the world is judged where the node translates pods' addresses
   require_root();
   const Wiring wiring = GENERATE(Wiring::kRouted, Wiring::kBridgeNetfilter);
   INFO(to_string(wiring));
-  Lab lab;
-  wire(lab, wiring);
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Wired wired(wiring);
+  auto& [lab, client] = wired;
   for (const auto& [program, pods] :
        {std::pair("iptables", "10.0.1.0/24"), std::pair("ip6tables", "fd00:10:1::/64")}) {
     const Outcome added = lab.node().run({program, "-t", "nat", "-A", "POSTROUTING", "-s", pods,
@@ -207,11 +222,7 @@ TEST_CASE("HTTP to the world is judged where the node translates pods' addresses
   lab.policies().publish({{"egress.yaml", kWorldEgress}});
   lab.start_weir();
   for (const Family family : {Family::kV4, Family::kV6}) {
-    INFO(to_string(family));
-    const CurlResult allowed = get(client, allowed_address(family), "/allowed");
-    INFO(allowed.text);
-    CHECK(allowed.status == 200);
-    CHECK(get(client, allowed_address(family), "/forbidden").status == 403);
+    check_egress(client, allowed_address(family));
   }
   CHECK(lab.world().run({"curl", "-sS", "http://127.0.0.1/end"}).exit_code == 0);
   const auto lines = lab.world_http().requests_before("/end");
@@ -221,89 +232,85 @@ TEST_CASE("HTTP to the world is judged where the node translates pods' addresses
   CHECK(lines.size() == 2);
 }
 
-// A network behind an interface of the node, with a server.
-struct Outside {
-  NetNs where;
-  std::unique_ptr<HttpServer> server;
-  std::string v4, v6; // of the server
+// A network behind an interface of the node, with a server: 172.NUMBER.0.0/24 and
+// fd00:172:NUMBER::/64, of which the node has 1 and the server 2.
+class Outside {
+public:
+  explicit Outside(unsigned number)
+      : x_v4("172." + std::to_string(number) + ".0."),
+        x_v6("fd00:172:" + std::to_string(number) + "::") {}
 
-  [[nodiscard]] const std::string& address(Family family) const {
-    return family == Family::kV4 ? v4 : v6;
+  [[nodiscard]] const NetNs& where() const { return x_where; }
+  [[nodiscard]] std::string address(Family family) const {
+    return (family == Family::kV4 ? x_v4 : x_v6) + "2";
   }
+  [[nodiscard]] const HttpServer& server() const { return *x_server; }
+
+  // Once eth0 of where() is connected with this interface of the node.
+  void serve(const Lab& lab, const std::string& node_interface) {
+    lab.node().ip({"addr add " + x_v4 + "1/24 dev " + node_interface,
+                   "addr add " + x_v6 + "1/64 dev " + node_interface});
+    x_where.ip({"addr add " + x_v4 + "2/24 dev eth0", "addr add " + x_v6 + "2/64 dev eth0",
+                "route add 10.0.1.0/24 via " + x_v4 + "1",
+                "route add fd00:10:1::/64 via " + x_v6 + "1"});
+    x_server = std::make_unique<HttpServer>(&x_where, lab.folder() / "outside", "outside", 80);
+  }
+
+private:
+  NetNs x_where;
+  std::unique_ptr<HttpServer> x_server;
+  const std::string x_v4, x_v6; // without the last part
 };
 
-void check_both_ways(const Outside& outside, const Pod& client, const Pod& web) {
+// Starts weir, with a web pod beside the client.
+void check_both_ways(Lab& lab, const Pod& client, const Outside& outside) {
+  const Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
+  lab.serve_http(web);
+  lab.policies().publish({{"web.yaml", web_ingress()}, {"egress.yaml", kWorldEgress}});
+  lab.start_weir();
   for (const Family family : {Family::kV4, Family::kV6}) {
-    const std::string& there = outside.address(family);
-    INFO(there);
-    const CurlResult allowed = get(client, there, "/allowed");
-    INFO(allowed.text);
-    CHECK(allowed.status == 200);
-    CHECK(get(client, there, "/forbidden").status == 403);
-    CHECK(get_from(outside.where, web.address(family), "/public") == 200);
-    CHECK(get_from(outside.where, web.address(family), "/discount") == 403);
+    check_egress(client, outside.address(family));
+    CHECK(get_from(outside.where(), web.address(family), "/public") == 200);
+    CHECK(get_from(outside.where(), web.address(family), "/discount") == 403);
   }
-  CHECK(get_from(outside.where, "127.0.0.1", "/end") == 200);
-  CHECK(outside.server->requests_before("/end").size() == 2);
+  CHECK(get_from(outside.where(), "127.0.0.1", "/end") == 200);
+  CHECK(outside.server().requests_before("/end").size() == 2);
 }
 
 TEST_CASE("HTTP to and from the world is judged on each of several uplinks") {
   require_root();
   const Wiring wiring = GENERATE(Wiring::kRouted, Wiring::kBridgeNetfilter);
   INFO(to_string(wiring));
-  Lab lab;
-  wire(lab, wiring);
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
-  lab.serve_http(web);
-  Outside second;
-  second.v4 = "172.32.0.2";
-  second.v6 = "fd00:172:32::2";
-  connect({lab.node(), "uplink2", {}}, {second.where, "eth0", {}});
-  lab.node().ip({"addr add 172.32.0.1/24 dev uplink2", "addr add fd00:172:32::1/64 dev uplink2"});
-  second.where.ip({"addr add 172.32.0.2/24 dev eth0", "addr add fd00:172:32::2/64 dev eth0",
-                   "route add 10.0.1.0/24 via 172.32.0.1",
-                   "route add fd00:10:1::/64 via fd00:172:32::1"});
-  second.server =
-      std::make_unique<HttpServer>(&second.where, lab.folder() / "second", "second", 80);
-  lab.policies().publish({{"web.yaml", web_ingress()}, {"egress.yaml", kWorldEgress}});
-  lab.start_weir();
-  check_both_ways(second, client, web);
+  Wired wired(wiring);
+  auto& [lab, client] = wired;
+  Outside second(32);
+  connect({lab.node(), "uplink2", {}}, {second.where(), "eth0", {}});
+  second.serve(lab, "uplink2");
+  check_both_ways(lab, client, second);
   for (const Family family : {Family::kV4, Family::kV6}) { // and the first as before
-    CHECK(get(client, allowed_address(family), "/allowed").status == 200);
-    CHECK(get(client, allowed_address(family), "/forbidden").status == 403);
+    check_egress(client, allowed_address(family));
   }
 }
 
 TEST_CASE("N8: HTTP to and from the world is judged on a VLAN") {
   require_root();
-  Lab lab;
+  Wired wired(Wiring::kRouted);
+  auto& [lab, client] = wired;
   const Outcome made = lab.node().run(
       {"ip", "link", "add", "link", "uplink", "name", "uplink.100", "type", "vlan", "id", "100"});
   if (made.exit_code != 0) {
     SKIP("this kernel has no VLAN interfaces: " << made.err);
   }
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
-  Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
-  lab.serve_http(web);
-  lab.node().ip({"link set uplink.100 up", "addr add 172.33.0.1/24 dev uplink.100",
-                 "addr add fd00:172:33::1/64 dev uplink.100"});
+  lab.node().ip({"link set uplink.100 up"});
   // A namespace of its own behind it, so that answers take no other way.
-  Outside vlan;
-  vlan.v4 = "172.33.0.2";
-  vlan.v6 = "fd00:172:33::2";
-  connect({lab.world(), "behind", {}}, {vlan.where, "eth0", {}});
+  Outside vlan(33);
+  connect({lab.world(), "behind", {}}, {vlan.where(), "eth0", {}});
   lab.world().ip({"link add lan type bridge", "link set lan up",
                   "link add link eth0 name eth0.100 type vlan id 100",
                   "link set eth0.100 master lan", "link set eth0.100 up",
                   "link set behind master lan"});
-  vlan.where.ip({"addr add 172.33.0.2/24 dev eth0", "addr add fd00:172:33::2/64 dev eth0",
-                 "route add 10.0.1.0/24 via 172.33.0.1",
-                 "route add fd00:10:1::/64 via fd00:172:33::1"});
-  vlan.server = std::make_unique<HttpServer>(&vlan.where, lab.folder() / "vlan", "vlan", 80);
-  lab.policies().publish({{"web.yaml", web_ingress()}, {"egress.yaml", kWorldEgress}});
-  lab.start_weir();
-  check_both_ways(vlan, client, web);
+  vlan.serve(lab, "uplink.100");
+  check_both_ways(lab, client, vlan);
 }
 
 // Of app=client: POST /upload to the world; of app=plain: whatever to port 80 there.
@@ -414,9 +421,8 @@ TEST_CASE("a pod reaches of its node what policy opens, on every wiring") {
   require_root();
   const Wiring wiring = GENERATE(Wiring::kRouted, Wiring::kBridge, Wiring::kBridgeNetfilter);
   INFO(to_string(wiring));
-  Lab lab;
-  wire(lab, wiring);
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Wired wired(wiring);
+  auto& [lab, client] = wired;
   Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "other"}}});
   const HttpServer open(&lab.node(), lab.folder() / "open", "open", 80);
   const HttpServer closed(&lab.node(), lab.folder() / "closed", "closed", 81);
@@ -436,9 +442,8 @@ TEST_CASE("HTTP rules hold for what a pod asks of its own node, on every wiring"
   require_root();
   const Wiring wiring = GENERATE(Wiring::kRouted, Wiring::kBridge, Wiring::kBridgeNetfilter);
   INFO(to_string(wiring));
-  Lab lab;
-  wire(lab, wiring);
-  Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
+  Wired wired(wiring);
+  auto& [lab, client] = wired;
   const HttpServer server(&lab.node(), lab.folder() / "server", "server", 80);
   lab.policies().publish({{"egress.yaml", kNodeEgress + R"(          rules:
             http:
