@@ -2,7 +2,7 @@
 
 #include "proxy/session/dns_gate_policy.h"
 #include "proxy/session/dns_tcp_session.h"
-#include "proxy/session/source_address.h"
+#include "proxy/session/onward.h"
 #include "proxy/session/tls_handler.h"
 
 #include <netinet/in.h>
@@ -36,11 +36,8 @@ session::DnsOptions dns_options(const config::Dns& dns, std::uint32_t workers,
   session::DnsOptions options;
   options.all_upstream_sockets = sockets_of_a_worker(workers);
   options.upstream_timeout = dns.upstream_timeout;
-  options.server_behind = [&redirector](const SocketAddress& client, const SocketAddress& asked) {
-    return redirector.backend_of(client, asked, IPPROTO_UDP);
-  };
-  options.source_towards = [&worker](ClientAddr client, OriginalDst server) {
-    return session::source_towards(worker, client, server);
+  options.onward = [&worker, &redirector](ClientAddr client, OriginalDst asked) {
+    return session::onward(worker, &redirector, client, asked, IPPROTO_UDP);
   };
   options.tcp_idle = dns.tcp_idle;
   options.max_in_flight = dns.max_in_flight;

@@ -15,6 +15,7 @@
 #include "proxy/session/dns_policy.h"
 #include "proxy/session/dns_udp_upstream.h"
 #include "proxy/session/dns_upstream.h"
+#include "proxy/session/onward.h"
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -46,13 +47,9 @@ struct DnsOptions {
   std::size_t all_upstream_sockets = 4096;
   // However many others are in flight, so many of a client's find room.
   std::size_t reserved_per_client = 16;
-  // The server behind the address that a client asks over UDP, where that is a service's.
-  std::function<std::optional<SocketAddress>(const SocketAddress& client,
-                                             const SocketAddress& asked)>
-      server_behind;
-  // The address that the server sees when a client's query was redirected; none: weir's own. Unset:
-  // always the client's.
-  std::function<std::optional<IpAddress>(ClientAddr client, OriginalDst server)> source_towards;
+  // Who is asked, and as whom, where a query over UDP was redirected. Unset: whom the client asked,
+  // as the client.
+  std::function<Onward(ClientAddr client, OriginalDst asked)> onward;
 };
 
 // Where a query came from and its answer goes to: a listener or a TCP session.

@@ -241,18 +241,18 @@ void DnsListener::receive_waiting() {
   }
 }
 
+Onward DnsListener::onward_of(ClientAddr client, OriginalDst asked) const {
+  if (x_upstream) {
+    return {OriginalDst{*x_upstream}, std::nullopt};
+  }
+  const auto& redirected = x_service.options().onward;
+  return redirected ? redirected(client, asked) : Onward{asked, client.value.ip};
+}
+
 void DnsListener::serve(const SocketAddress& client, const SocketAddress& asked,
                         dns::BytesView message) {
   const ClientAddr from{client};
-  OriginalDst server{x_upstream.value_or(asked)};
-  if (!x_upstream && x_service.options().server_behind) {
-    server.value = x_service.options().server_behind(client, asked).value_or(asked);
-  }
-  std::optional<IpAddress> source;
-  if (!x_upstream) {
-    const auto& source_towards = x_service.options().source_towards;
-    source = source_towards ? source_towards(from, server) : client.ip;
-  }
+  const auto [server, source] = onward_of(from, OriginalDst{asked});
   x_service.take({{from, server, IPPROTO_UDP, source}, policy_for(from, server), *this, asked},
                  message);
 }

@@ -71,6 +71,7 @@ private:
                                                    DnsPolicyOf policy_of);
 
   void receive_waiting();
+  [[nodiscard]] Onward onward_of(ClientAddr client, OriginalDst asked) const;
   void serve(const SocketAddress& client, const SocketAddress& asked, dns::BytesView message);
   void renew_policies();
   std::shared_ptr<DnsPolicy> policy_for(ClientAddr client, OriginalDst server);

@@ -1,7 +1,7 @@
 #include "proxy/session/listeners.h"
 
 #include "proxy/net/listener.h"
-#include "proxy/session/source_address.h"
+#include "proxy/session/onward.h"
 
 #include <netinet/in.h>
 
@@ -129,18 +129,14 @@ void TransparentListeners::accept_from(asio::ip::tcp::acceptor& acceptor) {
           return;
         }
         SessionContext& context = x_service.context();
-        // Policy speaks of the backend of a service, and it is what is dialled.
-        OriginalDst server = *destination;
-        if (context.redirector != nullptr) {
-          server.value = context.redirector->backend_of(client.value, server.value, IPPROTO_TCP)
-                             .value_or(server.value);
-        }
+        const auto [server, source] =
+            onward(context.worker, context.redirector, client, *destination, IPPROTO_TCP);
         TcpFlow flow;
         flow.client = client;
         flow.destination = server;
         flow.port = server.value.port;
         flow.asked = destination->value;
-        flow.source = source_towards(context.worker, client, server);
+        flow.source = source;
         auto gate = std::make_unique<PolicyGate>(context.worker, context.fqdn_cache, client, server,
                                                  IPPROTO_TCP);
         x_service.serve(std::move(socket), flow, std::move(gate), Spoken::kByPolicy);
