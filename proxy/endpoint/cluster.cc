@@ -19,6 +19,16 @@ std::string own_key(std::string_view rest) {
   return key;
 }
 
+template <typename Spec>
+auto by_full_name(std::vector<Spec> specs, std::string Spec::* of_namespace) {
+  typename SharedMap<std::string, std::shared_ptr<const Spec>>::Editor made{{}};
+  for (Spec& spec : specs) {
+    const std::string name = spec.*of_namespace + "/" + spec.name;
+    made.set(name, std::make_shared<const Spec>(std::move(spec)));
+  }
+  return made.take();
+}
+
 } // namespace
 
 policy::Labels identity_labels(const PodSpec& pod, const NamespaceMap& namespaces) {
@@ -42,21 +52,11 @@ policy::Labels identity_labels(const PodSpec& pod, const NamespaceMap& namespace
 }
 
 PodMap pod_map(std::vector<PodSpec> pods) {
-  PodMap::Editor made{{}};
-  for (PodSpec& pod : pods) {
-    const std::string name = pod.pod_namespace + "/" + pod.name;
-    made.set(name, std::make_shared<const PodSpec>(std::move(pod)));
-  }
-  return made.take();
+  return by_full_name(std::move(pods), &PodSpec::pod_namespace);
 }
 
 ServiceMap service_map(std::vector<ServiceSpec> services) {
-  ServiceMap::Editor made{{}};
-  for (ServiceSpec& service : services) {
-    const std::string name = service.service_namespace + "/" + service.name;
-    made.set(name, std::make_shared<const ServiceSpec>(std::move(service)));
-  }
-  return made.take();
+  return by_full_name(std::move(services), &ServiceSpec::service_namespace);
 }
 
 std::vector<const ServiceSpec*> in_order(const ServiceMap& services) {
