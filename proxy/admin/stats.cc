@@ -219,12 +219,9 @@ void fqdn_evicted(const StatsInput& in, Samples& out) { out.add(in.fqdn_evicted)
 // Of pods that are there still.
 template <auto kMember>
 void by_pod(const StatsInput& in, Samples& out) {
-  PodVolumes::ByPod sums;
-  for (const auto* worker : in.workers) {
-    worker->dns_volumes.add_to(sums);
-  }
   for (const auto& pod : in.endpoints) {
-    if (const auto at = sums.find(pod.endpoint_namespace + '/' + pod.name); at != sums.end()) {
+    if (const auto at = in.dns_volumes.find(pod.endpoint_namespace + '/' + pod.name);
+        at != in.dns_volumes.end()) {
       out.add(at->second.*kMember, {{"namespace", pod.endpoint_namespace}, {"pod", pod.name}});
     }
   }
@@ -536,6 +533,9 @@ StatsInput take_stats(Source& source, std::chrono::system_clock::time_point star
   input.view = source.view();
   input.endpoints = source.endpoints();
   input.workers = source.worker_metrics();
+  for (const auto* worker : input.workers) {
+    worker->dns_volumes.add_to(input.dns_volumes);
+  }
   input.fqdn = source.fqdn();
   input.fqdn_evicted = source.fqdn_evicted();
   input.cluster = source.cluster_health();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "proxy/admin/model.h"
+#include "proxy/base/pod_volumes.h"
 
 #include <chrono>
 #include <string>
@@ -16,6 +17,7 @@ struct StatsInput {
   std::shared_ptr<const View> view;
   std::vector<EndpointRow> endpoints;
   std::vector<const WorkerMetrics*> workers;
+  PodVolumes::ByPod dns_volumes; // of all workers together
   std::vector<FqdnRow> fqdn;
   std::uint64_t fqdn_evicted = 0;
   ClusterHealth cluster;
