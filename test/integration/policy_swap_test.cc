@@ -1,4 +1,5 @@
 // Policies exchanged under load: no request is lost, and none is judged by half of each.
+#include "test/integration/attempts.h"
 #include "test/integration/policies.h"
 #include "test/support/lab.h"
 
@@ -8,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <list>
 #include <thread>
 
 namespace weir::test {
@@ -31,13 +33,14 @@ TEST_CASE(
   lab.start_weir();
 
   constexpr unsigned kConnections = 8, kRequests = 1000, kSwaps = 6;
-  std::atomic<bool> swapping{true};
   std::atomic<unsigned> answered{0}, lost{0}, mixed{0}, wrongly_allowed{0};
-  const auto ask_until_done = [&](HttpConnection connection) {
-    for (unsigned i = 0; swapping || i < kRequests / kConnections; ++i) {
+  const auto ask = [&](Family family, const Attempts& made) {
+    auto connection = HttpConnection::open(client.netns(), web.address(family), 80);
+    lost += connection ? 0 : 1;
+    for (unsigned i = 0; connection && (!made.stopped() || i < kRequests / kConnections); ++i) {
       const bool forbidden = i % 8 == 7;
       const auto reply =
-          connection.request({.target = forbidden ? "/never" : (i % 2 == 0 ? "/a" : "/b")});
+          connection->request({.target = forbidden ? "/never" : (i % 2 == 0 ? "/a" : "/b")});
       if (!reply) {
         ++lost;
         return;
@@ -50,12 +53,10 @@ TEST_CASE(
       }
     }
   };
-  std::vector<std::thread> threads;
+  std::list<Attempts> asking;
   for (unsigned i = 0; i < kConnections; ++i) {
-    auto connection = HttpConnection::open(client.netns(),
-                                           web.address(i % 2 == 0 ? Family::kV4 : Family::kV6), 80);
-    REQUIRE(connection);
-    threads.emplace_back(ask_until_done, std::move(*connection));
+    const Family family = i % 2 == 0 ? Family::kV4 : Family::kV6;
+    asking.emplace_back([&ask, family](const Attempts& made) { ask(family, made); });
   }
   auto probe = HttpConnection::open(client.netns(), web.address(Family::kV4), 80);
   bool all_taken = probe.has_value();
@@ -66,10 +67,7 @@ TEST_CASE(
       return reply && reply->status == 200;
     });
   }
-  swapping = false;
-  for (std::thread& thread : threads) {
-    thread.join();
-  }
+  asking.clear();
   CHECK(all_taken);
   CHECK(lost == 0);
   CHECK(mixed == 0);
@@ -112,11 +110,10 @@ TEST_CASE("S3: policies exchanged a hundred times a second give no wrong verdict
   lab.start_weir();
   const std::uint64_t first = revision(lab);
 
-  std::atomic<bool> running{true};
   std::atomic<unsigned> requests{0}, connections{0}, lost{0}, refused{0}, let_through{0};
-  const auto ask = [&](Family family) {
+  const auto ask = [&](Family family, const Attempts& made) {
     auto connection = HttpConnection::open(client.netns(), web.address(family), 80);
-    for (unsigned i = 0; running && connection; ++i) {
+    for (unsigned i = 0; connection && !made.stopped(); ++i) {
       const bool forbidden = i % 4 == 3;
       const auto reply =
           connection->request({.target = forbidden ? "/never" : (i % 2 == 0 ? "/a" : "/b")});
@@ -130,8 +127,8 @@ TEST_CASE("S3: policies exchanged a hundred times a second give no wrong verdict
     }
   };
   // A SYN that is wrongly dropped would be sent again: the kernel's word is asked for below.
-  const auto connect_anew = [&](Family family) {
-    while (running) {
+  const auto connect_anew = [&](Family family, const Attempts& made) {
+    while (!made.stopped()) {
       auto connection = HttpConnection::open(client.netns(), web.address(family), 8080);
       const auto reply =
           connection ? connection->request({.target = "/open"}) : std::optional<HttpReply>{};
@@ -140,31 +137,31 @@ TEST_CASE("S3: policies exchanged a hundred times a second give no wrong verdict
       std::this_thread::sleep_for(std::chrono::milliseconds(5)); // ports come back after a minute
     }
   };
-  const auto knock = [&](Family family) {
-    while (running) {
+  const auto knock = [&](Family family, const Attempts& made) {
+    while (!made.stopped()) {
       if (HttpConnection::open(client.netns(), web.address(family), 8081,
                                std::chrono::milliseconds(20))) {
         ++let_through;
       }
     }
   };
-  std::vector<std::thread> threads;
+  std::list<Attempts> trying;
   for (const Family family : {Family::kV4, Family::kV6}) {
-    threads.emplace_back(ask, family);
-    threads.emplace_back(connect_anew, family);
-    threads.emplace_back(knock, family);
+    trying.emplace_back([&ask, family](const Attempts& made) { ask(family, made); });
+    trying.emplace_back(
+        [&connect_anew, family](const Attempts& made) { connect_anew(family, made); });
+    trying.emplace_back([&knock, family](const Attempts& made) { knock(family, made); });
   }
   const auto begun = std::chrono::steady_clock::now();
   unsigned published = 0;
   for (auto next = begun; next < begun + reload_time(); next += std::chrono::milliseconds(10)) {
     std::this_thread::sleep_until(next); // the pace is what is tested
     lab.policies().publish(with_port(++published % 2));
-    REQUIRE(lab.admin("/reload", "POST")->status == 200);
+    const auto reply = lab.admin("/reload", "POST");
+    REQUIRE(reply);
+    REQUIRE(reply->status == 200);
   }
-  running = false;
-  for (std::thread& thread : threads) {
-    thread.join();
-  }
+  trying.clear();
   const auto seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   CHECK(lost == 0);
