@@ -118,7 +118,7 @@ TEST_CASE("D16: what a pod has resolved it can connect to at once, while names e
       files["web.yaml"] = kHttpIngress;
     }
     load.lab.policies().publish(files);
-    looping.wait(std::chrono::milliseconds(300));
+    looping.wait(std::chrono::milliseconds(100));
   }
   const std::string said = read_file(load.lab.folder() / "loop.log");
   WARN(said << changes << " changes of policy");
