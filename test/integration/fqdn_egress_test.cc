@@ -23,7 +23,7 @@ struct Egress {
 std::string curl_version(Family family) { return family == Family::kV4 ? "-4" : "-6"; }
 std::string record_type(Family family) { return family == Family::kV4 ? "A" : "AAAA"; }
 
-TEST_CASE("the allowed name answers; another name resolves and then hangs") {
+TEST_CASE("the allowed name answers, another name resolves and then hangs") {
   require_root();
   Egress egress;
   for (const Family resolver : {Family::kV4, Family::kV6}) {

@@ -317,7 +317,7 @@ TEST_CASE("Clients have to show a certificate where the policy names a trusted C
   CHECK(node.logged(R"("reason":"client-certificate")"));
 }
 
-TEST_CASE("A secret that is missing or broken allows nothing and is shown; mended, it serves") {
+TEST_CASE("A secret that is missing or broken allows nothing and is shown, and mended, it serves") {
   Node node;
   node.serve_plain();
   SECTION("missing") { fs::remove_all(node.folder.path() / "secrets/shop/web"); }
