@@ -90,6 +90,7 @@ public:
   [[nodiscard]] virtual std::vector<FqdnRow> fqdn() const = 0;
   [[nodiscard]] virtual std::uint64_t fqdn_evicted() const = 0; // so far, over a limit
   [[nodiscard]] virtual ClusterHealth cluster_health() const = 0;
+  [[nodiscard]] virtual std::string_view attach_mode() const = 0; // redirect::Redirector's
   // Asks every worker for a sign of life, so that it proves the data path; at most 1 s.
   [[nodiscard]] virtual Readiness readiness() = 0;
   [[nodiscard]] virtual std::vector<const WorkerMetrics*> worker_metrics() const = 0;

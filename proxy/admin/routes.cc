@@ -66,7 +66,8 @@ Reply stats(const RouteContext& context, const Parameters& /*parameters*/) {
 Reply server_info(const RouteContext& context, const Parameters& /*parameters*/) {
   const auto readiness = context.source.readiness();
   return json(server_json(context.config, *context.source.view(), readiness,
-                          context.source.cluster_health(), context.started_at));
+                          context.source.cluster_health(), context.source.attach_mode(),
+                          context.started_at));
 }
 
 Reply config_dump(const RouteContext& context, const Parameters& /*parameters*/) {

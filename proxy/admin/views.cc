@@ -269,7 +269,7 @@ json::value config_json(const config::Config& config, const View& view) {
 }
 
 json::value server_json(const config::Config& config, const View& view, const Readiness& readiness,
-                        const ClusterHealth& cluster,
+                        const ClusterHealth& cluster, std::string_view attach_mode,
                         std::chrono::system_clock::time_point started_at) {
   json::value kubernetes; // null: not asked
   if (cluster.followed) {
@@ -285,6 +285,7 @@ json::value server_json(const config::Config& config, const View& view, const Re
           {"node", config.node.name},
           {"kubernetes", std::move(kubernetes)},
           {"redirect_mode", config.redirect.mode == config::RedirectMode::kBpf ? "bpf" : "none"},
+          {"attached", attach_mode},
           {"abi_version", WEIR_ABI_VERSION},
           {"workers", config.workers},
           {"uptime_seconds", uptime.count()},

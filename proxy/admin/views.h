@@ -8,6 +8,7 @@
 #include <boost/json/value.hpp>
 
 #include <chrono>
+#include <string_view>
 
 namespace weir::admin {
 
@@ -26,6 +27,7 @@ namespace weir::admin {
 [[nodiscard]] boost::json::value server_json(const config::Config& config, const View& view,
                                              const Readiness& readiness,
                                              const ClusterHealth& cluster,
+                                             std::string_view attach_mode,
                                              std::chrono::system_clock::time_point started_at);
 
 } // namespace weir::admin

@@ -60,6 +60,8 @@ std::uint64_t AdminSource::fqdn_evicted() const { return x_fqdn_cache.evicted();
 
 admin::ClusterHealth AdminSource::cluster_health() const { return x_controller.cluster_health(); }
 
+std::string_view AdminSource::attach_mode() const { return x_redirector.attach_mode(); }
+
 admin::Readiness AdminSource::readiness() {
   if (auto reason = x_controller.not_ready(); !reason.empty()) {
     return {false, std::move(reason)};

@@ -28,6 +28,7 @@ public:
   [[nodiscard]] std::vector<admin::FqdnRow> fqdn() const override;
   [[nodiscard]] std::uint64_t fqdn_evicted() const override;
   [[nodiscard]] admin::ClusterHealth cluster_health() const override;
+  [[nodiscard]] std::string_view attach_mode() const override;
   [[nodiscard]] admin::Readiness readiness() override;
   [[nodiscard]] std::vector<const WorkerMetrics*> worker_metrics() const override;
   [[nodiscard]] Result<redirect::Counters> bpf_counters() override;

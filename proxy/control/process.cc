@@ -130,6 +130,7 @@ Result<void> Process::open_redirector() {
     return opened.error();
   }
   x_bpf = opened->get();
+  log::info("programs are on interfaces by {}", x_bpf->attach_mode());
   x_redirector = std::move(*opened);
   x_netlink.emplace(x_context, x_bpf->netlink_fd());
   await_interfaces();

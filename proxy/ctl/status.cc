@@ -95,7 +95,9 @@ void show_status(Session& session) {
   line("Node", cell(*info, "node"));
   line("Version", cell(*info, "version"));
   line("Uptime", cell(*info, "uptime_seconds") + "s");
-  line("Redirect", cell(*info, "redirect_mode") + ", " + cell(*info, "workers") + " workers");
+  const std::string attached = cell(*info, "attached");
+  line("Redirect", cell(*info, "redirect_mode") + (attached.empty() ? "" : " by " + attached) +
+                       ", " + cell(*info, "workers") + " workers");
   line("Kubernetes", kubernetes_text(*info));
   line("Policies", counts_text(by_status) + " (revision " + cell(*info, "policy_revision") +
                        ", loaded " + cell(*info, "policies_loaded_at") + ")");

@@ -90,7 +90,7 @@ static __always_inline void weir_begin(struct weir_flow *flow, const struct weir
 	flow->reason_direction = direction;
 }
 
-SEC("tcx/ingress")
+SEC("tc")
 int weir_from_pod(struct __sk_buff *skb)
 {
 	struct weir_config config = weir_read_config();
@@ -274,7 +274,7 @@ static __always_inline int weir_deliver(struct __sk_buff *skb, struct weir_packe
 	return WEIR_NEXT;
 }
 
-SEC("tcx/egress")
+SEC("tc")
 int weir_to_pod(struct __sk_buff *skb)
 {
 	struct weir_config config = weir_read_config();
@@ -409,19 +409,19 @@ static __always_inline int weir_enter(struct __sk_buff *skb, bool by_pods_ports)
 	return WEIR_NEXT;
 }
 
-SEC("tcx/ingress")
+SEC("tc")
 int weir_from_net(struct __sk_buff *skb)
 {
 	return weir_enter(skb, false);
 }
 
-SEC("tcx/ingress")
+SEC("tc")
 int weir_from_ports(struct __sk_buff *skb)
 {
 	return weir_enter(skb, true);
 }
 
-SEC("tcx/egress")
+SEC("tc")
 int weir_to_net(struct __sk_buff *skb)
 {
 	bool past_us = weir_came_past_us(skb->ingress_ifindex);
@@ -495,7 +495,7 @@ int weir_to_socket(struct bpf_sk_lookup *context)
 
 /* Run once by user space, on a packet of its own: nothing in weir_to_socket's context leads to the
  * namespace. */
-SEC("tcx/ingress")
+SEC("tc")
 int weir_find_netns(struct __sk_buff *skb)
 {
 	struct weir_births *births = weir_read_births();

@@ -1,50 +1,58 @@
-// Programs on interfaces: one tcx link an interface and direction, pinned, so that enforcement
-// outlives the process. Knows programs and interface indexes, nothing of pods.
+// Which programs run on which interface, and on the node's sockets, so that enforcement outlives
+// the process. Knows programs and interface indexes, nothing of pods.
 //
-//   <folder>/links/i<index>_ingress, …_egress, and socket: what reaches the node's own sockets
+//   <bpffs>/weir/v<ABI>/links/socket: what reaches the node's own sockets; interfaces: tcx_links.h
 //
-// A link that is there, of this or of another ABI version, is given the new program in one step
-// (bpf_link_update): no packet passes between two programs. Control thread. Errors: the kernel's.
+// Control thread. Errors: the kernel's.
 #pragma once
 
 #include "proxy/base/result.h"
 #include "proxy/base/unique_fd.h"
+#include "redirect-bpf/user/interface_hooks.h"
 #include "redirect-bpf/user/interfaces.h"
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace weir::redirect {
 
-enum class TcxHook { kIngress, kEgress };
+enum class AttachMode { kTcx, kClsact };
+[[nodiscard]] std::string_view name_of(AttachMode mode); // "tcx", "clsact"
 
 class Attachments {
 public:
-  explicit Attachments(std::string bpffs) : x_bpffs(std::move(bpffs)) {}
+  // `mode`: nothing: links of tcx where the kernel has them, else filters of clsact. It is asked
+  // with `program`, any of the egress programs.
+  static Result<Attachments> open(std::string bpffs, std::optional<AttachMode> mode, int program);
 
-  // tcx needs Linux 6.6; says so where it is missing. `program` is any of the egress programs.
-  static Result<void> probe(int program);
+  [[nodiscard]] AttachMode mode() const { return x_mode; }
 
-  // From now on these two programs run on the interface, whatever was there of weir's before.
-  // `serial`: Interface::serial, by which another interface of the same index is known.
-  Result<void> attach(int interface, std::uint64_t serial, int ingress_program, int egress_program);
+  // From now on these two programs run on the interface, whatever was there of weir's before. What
+  // is there already, by its serial and losses, costs nothing.
+  Result<void> attach(int index, const Interface& interface, int ingress_program,
+                      int egress_program);
   // The same of a program of type sk_lookup, on the calling thread's network namespace.
   Result<void> attach_socket(int program);
-  // Takes the pins of interfaces that are not among `present`: their links died with them.
+  // Forgets interfaces that are not among `present`: what was attached to them is gone with them.
   void forget_missing(const std::map<int, Interface>& present);
 
 private:
-  struct Hooks {
-    std::uint64_t serial = 0;
-    UniqueFd ingress, egress;
+  struct Attached {
+    std::uint64_t serial = 0, losses = 0; // Interface's
     int ingress_program = -1, egress_program = -1;
   };
 
-  Result<void> attach_one(int interface, TcxHook hook, int program, UniqueFd& link);
+  Attachments(std::string bpffs, AttachMode mode, std::unique_ptr<InterfaceHooks> hooks)
+      : x_bpffs(std::move(bpffs)), x_mode(mode), x_hooks(std::move(hooks)) {}
 
   std::string x_bpffs;
-  std::map<int, Hooks> x_hooks; // by interface
+  AttachMode x_mode;
+  std::unique_ptr<InterfaceHooks> x_hooks;
+  std::map<int, Attached> x_attached; // by interface
   UniqueFd x_socket;
   int x_socket_program = -1;
 };

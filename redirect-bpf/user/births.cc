@@ -76,6 +76,12 @@ Result<void> BirthSync::add(int index, std::uint64_t serial) {
   return {};
 }
 
+void BirthSync::remove(int index) {
+  const auto key = static_cast<std::uint32_t>(index);
+  (void)bpf_map_delete_elem(x_maps.interfaces, &key); // else it was not there
+  x_added.erase(index);
+}
+
 void BirthSync::forget_missing(const std::map<int, Interface>& present) {
   std::erase_if(x_added, [&](const auto& added) { return !present.contains(added.first); });
 }

@@ -36,6 +36,8 @@ public:
 
   // The interface has its programs: what comes by it has met them.
   Result<void> add(int index, std::uint64_t serial);
+  // It may be without them, as they could not be attached.
+  void remove(int index);
   // Forgets those that are gone, as the kernel does.
   void forget_missing(const std::map<int, Interface>& present);
 

@@ -40,9 +40,10 @@ Error joined(const std::vector<std::string>& errors) {
 
 } // namespace
 
-BpfRedirector::BpfRedirector(Options options, BpfObject object, Interfaces interfaces)
+BpfRedirector::BpfRedirector(Options options, BpfObject object, Interfaces interfaces,
+                             Attachments attachments)
     : x_options(std::move(options)), x_object(std::move(object)),
-      x_interfaces(std::move(interfaces)), x_attachments(x_options.bpffs),
+      x_interfaces(std::move(interfaces)), x_attachments(std::move(attachments)),
       x_identities(x_object.maps().identities),
       x_services({.services = x_object.maps().services,
                   .backends = x_object.maps().backends,
@@ -68,18 +69,21 @@ Result<std::unique_ptr<BpfRedirector>> BpfRedirector::open(Options options) {
   if (!object) {
     return object.error();
   }
-  if (auto probed = Attachments::probe(object->programs().to_net); !probed) {
-    return probed.error();
+  auto attachments =
+      Attachments::open(options.bpffs, options.attach_mode, object->programs().to_net);
+  if (!attachments) {
+    return attachments.error();
   }
-  auto interfaces = Interfaces::open();
+  // A link stays where it is.
+  auto interfaces = Interfaces::open(attachments->mode() == AttachMode::kClsact);
   if (!interfaces) {
     return interfaces.error();
   }
   if (auto routes = ensure_routes(); !routes) {
     return routes.error();
   }
-  std::unique_ptr<BpfRedirector> redirector(
-      new BpfRedirector(std::move(options), std::move(*object), std::move(*interfaces)));
+  std::unique_ptr<BpfRedirector> redirector(new BpfRedirector(
+      std::move(options), std::move(*object), std::move(*interfaces), std::move(*attachments)));
   if (auto adopted = redirector->adopt(); !adopted) {
     return adopted.error();
   }
@@ -433,11 +437,12 @@ void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
       }
       const int from_net = bridges.contains(index) ? programs.from_ports : programs.from_net;
       const bool judged = pod_interfaces || is_held(interface);
-      auto attached =
-          x_attachments.attach(index, interface.serial, judged ? programs.from_pod : from_net,
-                               judged ? programs.to_pod : programs.to_net);
+      auto attached = x_attachments.attach(index, interface, judged ? programs.from_pod : from_net,
+                                           judged ? programs.to_pod : programs.to_net);
       if (attached) {
         attached = x_births.add(index, interface.serial);
+      } else {
+        x_births.remove(index);
       }
       if (attached) {
         all_attached.insert(interface.name);

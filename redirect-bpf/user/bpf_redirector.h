@@ -26,8 +26,8 @@
 // the control thread must poll netlink_fd(). Until then the others' programs hold it (births.h).
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
-// last_used_ns(), backend_of(), attached(), acceleration() and leave_acceleration() may be called
-// by any thread. All in the node's network namespace.
+// last_used_ns(), backend_of(), attached(), attach_mode(), acceleration() and leave_acceleration()
+// may be called by any thread. All in the node's network namespace.
 #pragma once
 
 #include "redirect-bpf/user/acceleration.h"
@@ -60,6 +60,8 @@ public:
     std::string bpffs = "/sys/fs/bpf";
     bool mount = false; // mount a BPF file system at `bpffs` where there is none
     MapSizes sizes;
+    std::optional<AttachMode> attach_mode =
+        std::nullopt; // for tests; nothing: the best that the kernel has
   };
 
   // Loads the programs, adopts or makes the maps, makes the routes. Attaches nothing: programs on
@@ -94,6 +96,9 @@ public:
   AccelerationState acceleration() override;
   bool leave_acceleration(int socket) override;
   bool attached(const std::string& interface) override;
+  [[nodiscard]] std::string_view attach_mode() const override {
+    return name_of(x_attachments.mode());
+  }
 
   // Readable when interfaces have come or gone; then call handle_netlink().
   [[nodiscard]] int netlink_fd() const { return x_interfaces.fd(); }
@@ -117,7 +122,7 @@ private:
   };
   using WantedEndpoints = std::map<std::uint32_t, Wanted>;
 
-  BpfRedirector(Options options, BpfObject object, Interfaces interfaces);
+  BpfRedirector(Options options, BpfObject object, Interfaces interfaces, Attachments attachments);
   Result<void> adopt();
 
   // The steps of apply(); `errors` collects what concerns single endpoints.

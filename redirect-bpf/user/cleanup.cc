@@ -2,6 +2,7 @@
 
 #include "redirect-bpf/user/attachment.h"
 #include "redirect-bpf/user/bpffs.h"
+#include "redirect-bpf/user/clsact_filters.h"
 #include "redirect-bpf/user/routes.h"
 
 #include <sys/stat.h>
@@ -23,6 +24,7 @@ void remove_pin_folder(const std::string& folder) {
 }
 
 Result<void> cleanup(const std::string& bpffs) {
+  const Result<void> filters = remove_filters();
   const std::string root = pin_root(bpffs);
   for (const std::string& name : list_folder(root)) {
     remove_pin_folder(root + "/" + name);
@@ -33,7 +35,7 @@ Result<void> cleanup(const std::string& bpffs) {
   }
   auto routes = remove_routes();
   unmount_own_bpffs(bpffs);
-  return removed ? routes : removed;
+  return !filters ? filters : !removed ? removed : routes;
 }
 
 } // namespace weir::redirect

@@ -1,5 +1,6 @@
-// Takes everything away that weir has made on this node: programs, links, maps, rules, routes, and
-// the BPF file system where weir has mounted it. What was there before is there afterwards.
+// Takes everything away that weir has made on this node: programs, links, filters, maps, rules,
+// routes, and the BPF file system where weir has mounted it. What was there before is there
+// afterwards.
 //
 // For `weirctl cleanup`, in the node's network namespace. Goes on after an error and returns the
 // first. Where nothing is left to do it does nothing.

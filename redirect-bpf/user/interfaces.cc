@@ -11,22 +11,6 @@ namespace weir::redirect {
 
 namespace {
 
-// "veth", "bridge", …; empty for hardware.
-std::string_view kind_of(const rtattr* info) {
-  if (info == nullptr) {
-    return {};
-  }
-  auto left = static_cast<int>(RTA_PAYLOAD(info));
-  for (const auto* at = static_cast<const rtattr*>(RTA_DATA(info)); RTA_OK(at, left);
-       at = RTA_NEXT(at, left)) {
-    if ((at->rta_type & NLA_TYPE_MASK) == IFLA_INFO_KIND) {
-      const auto* text = static_cast<const char*>(RTA_DATA(at));
-      return {text, ::strnlen(text, RTA_PAYLOAD(at))};
-    }
-  }
-  return {};
-}
-
 int index_in(const rtattr* attribute) {
   int index = 0;
   if (attribute != nullptr && RTA_PAYLOAD(attribute) >= sizeof(index)) {
@@ -35,10 +19,22 @@ int index_in(const rtattr* attribute) {
   return index;
 }
 
+bool note_loss(const nlmsghdr& message, std::map<int, Interface>& all) {
+  if (message.nlmsg_len < NLMSG_LENGTH(sizeof(tcmsg))) {
+    return false;
+  }
+  const auto known = all.find(static_cast<const tcmsg*>(NLMSG_DATA(&message))->tcm_ifindex);
+  if (known == all.end()) {
+    return false;
+  }
+  ++known->second.losses;
+  return true;
+}
+
 } // namespace
 
-Result<Interfaces> Interfaces::open() {
-  auto events = NetlinkSocket::open(RTMGRP_LINK);
+Result<Interfaces> Interfaces::open(bool filters) {
+  auto events = NetlinkSocket::open(filters ? RTMGRP_LINK | RTMGRP_TC : RTMGRP_LINK);
   if (!events) {
     return events.error();
   }
@@ -91,6 +87,9 @@ Result<void> Interfaces::list() {
 }
 
 bool Interfaces::apply(const nlmsghdr& message, std::map<int, Interface>& all) {
+  if (message.nlmsg_type == RTM_DELTFILTER || message.nlmsg_type == RTM_DELQDISC) {
+    return note_loss(message, all);
+  }
   if (message.nlmsg_len < NLMSG_LENGTH(sizeof(ifinfomsg))) {
     return false;
   }
@@ -111,13 +110,13 @@ bool Interfaces::apply(const nlmsghdr& message, std::map<int, Interface>& all) {
   if (name == nullptr) {
     return false;
   }
-  const auto* text = static_cast<const char*>(RTA_DATA(name));
-  Interface interface{
-      std::string(text, ::strnlen(text, RTA_PAYLOAD(name))), (info->ifi_flags & IFF_LOOPBACK) != 0,
-      kind_of(attributes[IFLA_LINKINFO]) == "veth", kind_of(attributes[IFLA_LINKINFO]) == "bridge",
-      index_in(attributes[IFLA_MASTER])};
+  // "veth", "bridge", …; empty for hardware.
+  const auto kind = attribute_text(attribute_within(attributes[IFLA_LINKINFO], IFLA_INFO_KIND));
+  Interface interface{std::string(attribute_text(name)), (info->ifi_flags & IFF_LOOPBACK) != 0,
+                      kind == "veth", kind == "bridge", index_in(attributes[IFLA_MASTER])};
   auto [entry, added] = all.try_emplace(info->ifi_index);
   interface.serial = added ? ++x_last_serial : entry->second.serial;
+  interface.losses = entry->second.losses;
   if (!added && entry->second == interface) {
     return false; // up, down, statistics
   }

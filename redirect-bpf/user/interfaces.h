@@ -22,14 +22,18 @@ struct Interface {
   // Another for each that appears: a new interface may have the index of one that is gone. All have
   // new ones after news was lost.
   std::uint64_t serial = 0;
+  // Another when one of its filters or qdiscs was taken away, where that is watched: weir's may be
+  // gone with it.
+  std::uint64_t losses = 0;
 
   bool operator==(const Interface&) const = default;
 };
 
 class Interfaces {
 public:
-  // Subscribes first and lists then, so that none is missed in between.
-  static Result<Interfaces> open();
+  // Subscribes first and lists then, so that none is missed in between. `filters`: watches for
+  // filters and qdiscs that are taken away, too.
+  static Result<Interfaces> open(bool filters = false);
 
   [[nodiscard]] int fd() const { return x_events.fd(); }
   // By index.

@@ -152,4 +152,26 @@ std::uint32_t attribute_u32(const rtattr* attribute) {
   return value;
 }
 
+std::string_view attribute_text(const rtattr* attribute) {
+  if (attribute == nullptr) {
+    return {};
+  }
+  const auto* text = static_cast<const char*>(RTA_DATA(attribute));
+  return {text, ::strnlen(text, RTA_PAYLOAD(attribute))};
+}
+
+const rtattr* attribute_within(const rtattr* outer, std::uint16_t type) {
+  if (outer == nullptr) {
+    return nullptr;
+  }
+  auto left = static_cast<int>(RTA_PAYLOAD(outer));
+  for (const auto* at = static_cast<const rtattr*>(RTA_DATA(outer)); RTA_OK(at, left);
+       at = RTA_NEXT(at, left)) {
+    if ((at->rta_type & NLA_TYPE_MASK) == type) {
+      return at;
+    }
+  }
+  return nullptr;
+}
+
 } // namespace weir::redirect

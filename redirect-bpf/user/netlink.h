@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace weir::redirect {
@@ -63,6 +64,9 @@ private:
 // `table` has room for attributes 0..maximum.
 void parse_attributes(const nlmsghdr& message, std::size_t size, const rtattr** table,
                       std::uint16_t maximum);
-[[nodiscard]] std::uint32_t attribute_u32(const rtattr* attribute); // 0 where absent or short
+[[nodiscard]] std::uint32_t attribute_u32(const rtattr* attribute);     // 0 where absent or short
+[[nodiscard]] std::string_view attribute_text(const rtattr* attribute); // empty where absent
+// The first of this type inside another; null where either is absent.
+[[nodiscard]] const rtattr* attribute_within(const rtattr* outer, std::uint16_t type);
 
 } // namespace weir::redirect

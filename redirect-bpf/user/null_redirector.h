@@ -31,6 +31,7 @@ public:
   AccelerationState acceleration() override;
   bool leave_acceleration(int /*socket*/) override { return true; }
   bool attached(const std::string& /*interface*/) override { return false; }
+  [[nodiscard]] std::string_view attach_mode() const override { return {}; }
 };
 
 } // namespace weir::redirect

@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace weir::redirect {
@@ -133,6 +134,8 @@ public:
 
   // Is the interface of this name there, with its programs? Any thread.
   virtual bool attached(const std::string& interface) = 0;
+  // By what programs are on interfaces: "tcx" or "clsact"; "" where there are none. Any thread.
+  [[nodiscard]] virtual std::string_view attach_mode() const = 0;
 
   virtual Result<Counters> counters() = 0;
   virtual std::vector<MapUse> map_use() = 0;

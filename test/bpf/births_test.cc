@@ -213,7 +213,9 @@ TEST_CASE("a bridge of pods lets up only what has come by a pod's port") {
 
 TEST_CASE("S2: nothing of a new pod's leaves the node before its interface is looked at") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   REQUIRE(lab.redirector->hold_new_pods({.uplinks = {"uplink"}, .names = {"docker*", "podman1"}})
               .has_value());
@@ -319,7 +321,9 @@ TEST_CASE("what is no pod's is not held while weir has not heard of it") {
 
 TEST_CASE("without the hold only what is of a known pod of this node is held") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   auto endpoints = pods({});
   endpoints.resize(3);
@@ -397,7 +401,9 @@ TEST_CASE("a hold ends when it is told to, and begins anew when a pod is known n
 
 TEST_CASE("an interface with the number of one that is gone is another one") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   REQUIRE(lab.redirector->hold_new_pods({.uplinks = {"uplink"}, .names = {}}).has_value());
   REQUIRE(lab.apply(pods({})).has_value());
@@ -427,7 +433,9 @@ TEST_CASE("an interface with the number of one that is gone is another one") {
 
 TEST_CASE("S2: nothing of a new pod's at a bridge's port passes before its port is looked at") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   make_bridge(lab);
   add_port(lab, lab.a, "pa", "10.1.0.1", "fd00:1::1");
   add_port(lab, lab.b, "pb", "10.1.0.2", "fd00:1::2");

@@ -89,7 +89,9 @@ void check_reset(int socket) {
 
 TEST_CASE("a redirected connection reaches the listener, and the server sees the pod's address") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
   REQUIRE(lab.apply(pods(rows)).has_value());
@@ -131,7 +133,9 @@ TEST_CASE("a redirected connection reaches the listener, and the server sees the
 TEST_CASE(
     "a port that is used again is answered at once, though the proxy's socket is in TIME_WAIT") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
   REQUIRE(lab.apply(pods(rows)).has_value());
@@ -162,7 +166,9 @@ TEST_CASE(
 
 TEST_CASE("traffic from outside to an enforced pod is redirected at the uplink") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   const std::array rows{row(WEIR_INGRESS, WEIR_IDENTITY_ANY, IPPROTO_TCP, 8080, WEIR_REDIRECT)};
   auto endpoints = pods(rows);
@@ -190,7 +196,9 @@ TEST_CASE("traffic from outside to an enforced pod is redirected at the uplink")
 
 TEST_CASE("a redirected datagram tells the listener whom the pod asked") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   const std::array rows{egress(IPPROTO_UDP, 53, WEIR_REDIRECT)};
   REQUIRE(lab.apply(pods(rows)).has_value());
@@ -279,7 +287,9 @@ TEST_CASE("D10: a pod whose datagrams fill their lane takes none from another po
 
 TEST_CASE("without a proxy nothing passes, and a new proxy ends what the old one left") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
   REQUIRE(lab.apply(pods(rows)).has_value());
@@ -387,7 +397,9 @@ TEST_CASE("a server whom the proxy's reset does not reach is told when it speaks
 
 TEST_CASE("an interface that appears later is enforced when its notification is read") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   auto endpoints = pods({});
   endpoints.resize(3);
@@ -418,12 +430,15 @@ TEST_CASE("an interface that appears later is enforced when its notification is 
        redirect::list_folder(redirect::pin_folder(lab.bpffs) + "/links")) {
     links.insert(name.substr(0, name.find('_')));
   }
-  CHECK(links.size() == 4); // pa, pb, uplink, and that of the node's sockets
+  // pa, pb, uplink, and that of the node's sockets
+  CHECK(links.size() == (mode == redirect::AttachMode::kTcx ? 4 : 1));
 }
 
 TEST_CASE("policy holds while no process is there, and the next one takes over what it finds") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.open();
   const std::array rows{egress(IPPROTO_TCP, 80, WEIR_ALLOW)};
   REQUIRE(lab.apply(pods(rows)).has_value());
@@ -446,7 +461,7 @@ TEST_CASE("policy holds while no process is there, and the next one takes over w
     return ids;
   };
   const auto before = link_ids();
-  CHECK(before.size() == 7);
+  CHECK(before.size() == (mode == redirect::AttachMode::kTcx ? 7 : 1));
   lab.close();
 
   const UniqueFd allowed_server = tcp_listener(lab.world, at("192.0.2.9", 80));
@@ -512,7 +527,9 @@ TEST_CASE("a policy that cannot be built locks its pod and no other") {
 
 TEST_CASE("cleanup leaves everything as it was before") {
   require_root();
-  SmallNode lab;
+  const auto mode = each_attach_mode();
+  INFO(name_of(mode));
+  SmallNode lab(mode);
   lab.node.ip({"rule add pref 50 fwmark 0x200/0xfff lookup 100",
                "route add 198.51.100.0/24 dev uplink table 100"});
   auto state = [&] {
@@ -523,6 +540,7 @@ TEST_CASE("cleanup leaves everything as it was before") {
           {"ip", "route", "show", "table", "all"},
           {"ip", "-6", "route", "show", "table", "all"},
           {"bpftool", "net", "show"},
+          {"tc", "qdisc", "show"},
           {"sysctl", "-a", "--pattern", "net.ipv[46].conf"}}) {
       text += lab.node.run(command).text();
     }
@@ -561,7 +579,7 @@ TEST_CASE("cleanup leaves everything as it was before") {
     REQUIRE(::bpf_map_get_info_by_fd(map.get(), &info, &length) == 0);
     maps.insert(info.id);
   }
-  CHECK(programs.size() == 5);
+  CHECK(programs.size() == (mode == redirect::AttachMode::kTcx ? 5 : 1));
   CHECK(maps.size() == 21);
 
   // While the process still runs, and once more when it is gone.

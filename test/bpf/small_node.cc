@@ -2,8 +2,11 @@
 
 #include "redirect-bpf/user/bpffs.h"
 #include "redirect-bpf/user/cleanup.h"
+#include "redirect-bpf/user/tcx_links.h"
 
+#include <bpf/bpf.h>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -34,8 +37,8 @@ void set_option(int socket, int level, int name, int value) {
 
 } // namespace
 
-SmallNode::SmallNode()
-    : bpffs(redirect::find_bpffs().value_or("/sys/fs/bpf") + "/" + unique_name()) {
+SmallNode::SmallNode(std::optional<redirect::AttachMode> mode)
+    : bpffs(redirect::find_bpffs().value_or("/sys/fs/bpf") + "/" + unique_name()), x_mode(mode) {
   for (const char* key : {"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}) {
     node.sysctl(key, "1");
   }
@@ -68,7 +71,8 @@ void SmallNode::add_pod(const NetNs& pod, const std::string& interface, std::str
 
 void SmallNode::open(const redirect::MapSizes& sizes) {
   auto opened = node.on_thread([&] {
-    return redirect::BpfRedirector::open({.bpffs = bpffs, .mount = true, .sizes = sizes});
+    return redirect::BpfRedirector::open(
+        {.bpffs = bpffs, .mount = true, .sizes = sizes, .attach_mode = x_mode});
   });
   if (!opened) {
     throw std::runtime_error(opened.error().text());
@@ -113,6 +117,22 @@ std::uint64_t SmallNode::drops(weir_drop reason, weir_direction direction) {
 
 std::uint64_t SmallNode::count(weir_counter counter) {
   return redirector->counters().value().packets[counter];
+}
+
+bool has_tcx() {
+  const std::array nothing{
+      bpf_insn{
+          .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = -1},
+      bpf_insn{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  const UniqueFd program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "nothing", "GPL", nothing.data(),
+                                       nothing.size(), nullptr));
+  REQUIRE(program.valid());
+  return redirect::TcxLinks::supported(program.get()).value();
+}
+
+redirect::AttachMode each_attach_mode() {
+  const bool filters = GENERATE(true, false);
+  return filters || !has_tcx() ? redirect::AttachMode::kClsact : redirect::AttachMode::kTcx;
 }
 
 std::vector<redirect::EndpointState> pods(std::span<const redirect::PolicyRow> rows) {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,7 +39,8 @@ inline constexpr redirect::MapSizes kSmallMaps{.addresses = 64,
 
 class SmallNode {
 public:
-  SmallNode();
+  // By what the programs are on interfaces; nothing: by what weir chooses.
+  explicit SmallNode(std::optional<redirect::AttachMode> mode = std::nullopt);
   ~SmallNode();
   SmallNode(const SmallNode&) = delete;
   SmallNode& operator=(const SmallNode&) = delete;
@@ -60,7 +62,14 @@ public:
   NetNs node, a, b, world;
   std::string bpffs; // a folder of its own
   std::unique_ptr<redirect::BpfRedirector> redirector;
+
+private:
+  std::optional<redirect::AttachMode> x_mode;
 };
+
+// Runs the test by filters of clsact and, where the kernel has them, by links of tcx.
+redirect::AttachMode each_attach_mode();
+bool has_tcx();
 
 // Pod A under egress policy `rows`, pod B under none.
 std::vector<redirect::EndpointState> pods(std::span<const redirect::PolicyRow> rows);

@@ -3,6 +3,7 @@
 #include "test/support/lab.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -65,7 +66,7 @@ std::string weir_objects(const Lab& lab) {
 }
 
 struct State {
-  std::string rules4, rules6, routes4, routes6, pins, net, settings, namespaces, objects;
+  std::string rules4, rules6, routes4, routes6, pins, net, qdiscs, settings, namespaces, objects;
 
   bool operator==(const State&) const = default;
 
@@ -73,8 +74,9 @@ struct State {
       : rules4(output(lab, {"ip", "-4", "rule"})), rules6(output(lab, {"ip", "-6", "rule"})),
         routes4(output(lab, {"ip", "-4", "route", "show", "table", "all"})),
         routes6(output(lab, {"ip", "-6", "route", "show", "table", "all"})), pins(test::pins(lab)),
-        net(output(lab, {"bpftool", "net", "show"})), settings(test::settings(lab)),
-        namespaces(output(lab, {"ip", "netns", "list"})), objects(weir_objects(lab)) {}
+        net(output(lab, {"bpftool", "net", "show"})), qdiscs(output(lab, {"tc", "qdisc", "show"})),
+        settings(test::settings(lab)), namespaces(output(lab, {"ip", "netns", "list"})),
+        objects(weir_objects(lab)) {}
 };
 
 void check_equal(const State& before, const State& after) {
@@ -84,12 +86,15 @@ void check_equal(const State& before, const State& after) {
   CHECK(after.routes6 == before.routes6);
   CHECK(after.pins == before.pins);
   CHECK(after.net == before.net);
+  CHECK(after.qdiscs == before.qdiscs);
   CHECK(after.settings == before.settings);
   CHECK(after.namespaces == before.namespaces);
   CHECK(after.objects == before.objects);
 }
 
+// Twice: with links of tcx where the kernel has them, and with filters of clsact.
 struct Shop {
+  bool links = GENERATE(true, false);
   Lab lab;
   Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});
@@ -99,7 +104,13 @@ struct Shop {
     lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", kFqdnEgress}});
   }
   void use() {
+    if (!links) {
+      lab.hide_tcx();
+    }
     lab.start_weir();
+    if (!links) {
+      CHECK(lab.weirctl({"status"}).out.find("bpf by clsact") != std::string::npos);
+    }
     CHECK(client.dig({std::string("@") + kDnsV4, "+short", kAllowedName}).exit_code == 0);
     CHECK(client.curl({"--max-time", "5", std::string("http://") + kAllowedName + "/"}).status ==
           200);

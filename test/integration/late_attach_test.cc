@@ -25,6 +25,9 @@ std::string state_of(Lab& lab, const std::string& name) {
 TEST_CASE("S2: an interface that appears after start is enforced before its first packet passes") {
   require_root();
   Lab lab;
+  if (GENERATE(false, true)) {
+    lab.hide_tcx();
+  }
   Pod& late = lab.add_pod({"shop", "late", {{"app", "client"}}}, false);
   lab.policies().publish({{"egress.yaml", kFqdnEgress}});
   lab.start_weir();

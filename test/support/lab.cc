@@ -460,6 +460,11 @@ void Lab::start_weir_without_waiting() {
   write_endpoints();
   write_config();
   std::vector<std::string> argv = x_confinement;
+  if (x_hides_tcx) {
+    // AddressSanitizer would have to be the first library.
+    argv.insert(argv.end(),
+                {"env", "ASAN_OPTIONS=verify_asan_link_order=0", "LD_PRELOAD=" WEIR_NO_TCX});
+  }
   argv.insert(argv.end(), {weir_proxy_path(), "--config", folder() / "weir.yaml"});
   x_weir = x_node->start(std::move(argv), folder() / "weir.log");
 }

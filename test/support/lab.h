@@ -213,6 +213,8 @@ public:
   // From the next start_weir() on it runs as a container would: with these capabilities ("BPF") and
   // no others, no way to new ones, and nothing to write to but the lab's folder.
   void confine(const std::vector<std::string>& capabilities);
+  // From the next start_weir() on it finds a kernel without tcx links, as Linux 6.1 is.
+  void hide_tcx() { x_hides_tcx = true; }
   // From the next start_weir() on it is started by this command, which weir's is appended to.
   void start_in(std::vector<std::string> command) { x_confinement = std::move(command); }
   // The value of `dns` in weir.yaml, as YAML.
@@ -259,6 +261,7 @@ private:
   std::string x_dns_options = "{}";
   std::string x_kubernetes;               // the section's content, as YAML
   std::vector<std::string> x_confinement; // the command that starts weir's; empty: none
+  bool x_hides_tcx = false;
   std::string x_acceleration = "{}";
   std::optional<Process> x_weir;
 };

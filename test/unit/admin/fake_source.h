@@ -57,6 +57,7 @@ public:
   std::shared_ptr<const admin::View> view() const override { return x_view; }
   std::vector<admin::EndpointRow> endpoints() const override { return x_endpoints; }
   std::uint64_t fqdn_evicted() const override { return 3; }
+  std::string_view attach_mode() const override { return "tcx"; }
   std::vector<admin::FqdnRow> fqdn() const override {
     const auto expiry = std::chrono::sys_days(std::chrono::year(2026) / 11 / 24);
     return {{"shop/client", "www.example.com.", "203.0.113.9", 300, expiry},

@@ -93,6 +93,7 @@ TEST_CASE("the configuration in force is shown with its defaults") {
   CHECK(info.at("state") == "LIVE");
   CHECK(info.at("node") == "node-a");
   CHECK(info.at("policy_revision") == 7);
+  CHECK(info.at("attached") == "tcx");
   CHECK(info.at("kubernetes").at("staleness_seconds") == 42);
 }
 

@@ -178,7 +178,7 @@ TEST_CASE("weirctl status sums up, and a rejected policy or a proxy that is not 
   const Outcome shown = proxy.ask({"status"});
   CHECK(shown.exit_code == 1);
   CHECK_THAT(shown.out, StartsWith("State:      LIVE\nNode:       node-a\n"));
-  CHECK_THAT(shown.out, ContainsSubstring("\nRedirect:   bpf, 2 workers\n"));
+  CHECK_THAT(shown.out, ContainsSubstring("\nRedirect:   bpf by tcx, 2 workers\n"));
   CHECK_THAT(shown.out, ContainsSubstring("\nKubernetes: degraded, last heard of 42s ago: "));
   CHECK_THAT(shown.out, ContainsSubstring("\nPolicies:   1 accepted, 1 rejected (revision 7, "
                                           "loaded 2026-11-24T00:00:00.000000Z)\n"));

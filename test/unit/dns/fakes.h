@@ -95,6 +95,7 @@ public:
   Result<void> set_acceleration(bool /*enabled*/) override { return {}; }
   redirect::AccelerationState acceleration() override { return {}; }
   bool attached(const std::string& /*interface*/) override { return false; }
+  std::string_view attach_mode() const override { return {}; }
   bool leave_acceleration(int /*socket*/) override { return true; }
 };
 
