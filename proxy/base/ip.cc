@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 
@@ -60,12 +61,17 @@ bool IpAddress::is_v4() const {
 
 std::string IpAddress::to_string() const {
   std::array<char, INET6_ADDRSTRLEN> text{};
-  if (is_v4()) {
-    inet_ntop(AF_INET, x_bytes.data() + 12, text.data(), text.size());
-  } else {
+  if (!is_v4()) {
     inet_ntop(AF_INET6, x_bytes.data(), text.data(), text.size());
+    return text.data();
   }
-  return text.data();
+  // inet_ntop() would print it by a format, and each connection has its text made.
+  char* end = text.data();
+  for (std::size_t i = 12; i < 16; ++i) {
+    end = std::to_chars(end, text.data() + text.size(), x_bytes[i]).ptr;
+    *end++ = '.';
+  }
+  return {text.data(), end - 1};
 }
 
 IpPrefix::IpPrefix(const IpAddress& address, std::uint8_t length) : x_v4(address.is_v4()) {

@@ -84,6 +84,7 @@ Refusal collect(const std::vector<Header>& headers, int status, Kept kept,
                 std::vector<std::string_view>& options, std::vector<Header>& fields, Seen& seen) {
   options.clear();
   fields.clear();
+  fields.reserve(headers.capacity());
   for (const Header& header : headers) {
     switch (classify(header.name)) {
     case Field::kContentLength:

@@ -231,16 +231,13 @@ Refusal canonical_host(std::string_view authority, std::string& out) {
     if (!name.empty() && name.back() == '.') {
       name.remove_suffix(1);
     }
-    char before = '.';
-    for (const char byte : name) {
-      if (!is(kHostByte, byte) || (byte == '.' && before == '.')) {
-        return {400, "malformed-host"};
-      }
-      out.push_back(lower(byte));
-      before = byte;
-    }
-    if (before == '.') {
+    if (name.empty() || name.front() == '.' || name.back() == '.' || !all(kHostByte, name) ||
+        name.find("..") != std::string_view::npos) {
       return {400, "malformed-host"};
+    }
+    out.append(name);
+    for (char& byte : out) {
+      byte = lower(byte);
     }
   }
   if (has_port) {

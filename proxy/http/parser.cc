@@ -2,6 +2,8 @@
 
 #include "proxy/http/ascii.h"
 
+#include <algorithm>
+
 namespace weir::http {
 namespace {
 
@@ -9,6 +11,9 @@ constexpr Refusal kHeadTooLong{431, "head-too-long"};
 constexpr Refusal kTooManyHeaders{431, "too-many-headers"};
 constexpr Refusal kTargetTooLong{414, "target-too-long"};
 constexpr Refusal kSplitToken{400, "malformed-head"};
+
+// So that a connection's first requests do not let the vectors grow step by step.
+constexpr std::size_t kUsualHeaders = 16;
 
 // Static texts, one a family of llhttp's errors: they become labels of logs and metrics.
 std::string_view reason_of(llhttp_errno_t error) {
@@ -134,6 +139,7 @@ void HeadParser::substitute(std::string_view instead, std::size_t size) {
 
 ParseStatus HeadParser::advance(std::string_view bytes) {
   x_base = bytes.data();
+  x_fields.reserve(kUsualHeaders);
   const std::size_t limit = std::min(bytes.size(), x_limits.max_head);
   if (limit > x_fed) {
     const llhttp_errno_t error = llhttp_execute(&x_parser, x_base + x_fed, limit - x_fed);
@@ -161,6 +167,7 @@ ParseStatus HeadParser::advance(std::string_view bytes) {
 bool HeadParser::take_headers(std::string_view bytes, std::size_t at,
                               std::vector<Header>& headers) {
   headers.clear();
+  headers.reserve(std::max(x_fields.size(), kUsualHeaders));
   for (const Field& field : x_fields) {
     const std::string_view name = bytes.substr(field.name.offset, field.name.length);
     if (name.empty() || field.name.offset != at || !all(kTokenByte, name)) {
@@ -175,8 +182,10 @@ bool HeadParser::take_headers(std::string_view bytes, std::size_t at,
       return false;
     }
     const std::string_view value = trim(bytes.substr(at, end - at));
-    if (!all(kValueByte, value) ||
-        value != trim(bytes.substr(field.value.offset, field.value.length))) {
+    const std::string_view found = trim(bytes.substr(field.value.offset, field.value.length));
+    const bool same =
+        value.size() == found.size() && (value.empty() || value.data() == found.data());
+    if (!same || !is_value(value)) {
       return false;
     }
     headers.push_back({name, value});
@@ -289,7 +298,7 @@ ParseStatus ResponseParser::parse(std::string_view bytes, ResponseHead& head) {
   }
   head.status = (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
   head.reason = end > 13 ? line.substr(13, end - 13) : std::string_view{};
-  if (head.status < 100 || head.status > 599 || !all(kValueByte, head.reason)) {
+  if (head.status < 100 || head.status > 599 || !is_value(head.reason)) {
     return refuse(502, "malformed-status");
   }
   if (!take_headers(bytes, end + 2, head.headers)) {

@@ -8,6 +8,9 @@
 namespace weir::http {
 namespace {
 
+// A string of this size takes most heads; it is kept from message to message.
+constexpr std::size_t kUsualHead = 512;
+
 void append_number(std::uint64_t value, std::string& out) {
   std::array<char, 20> text;
   const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), value);
@@ -77,6 +80,7 @@ std::string_view phrase(int status) {
 void write_request_head(const RequestHead& head, const CanonicalTarget& target,
                         const RequestFacts& facts, std::span<const Header> fields,
                         std::string& out) {
+  out.reserve(kUsualHead);
   out.append(head.method);
   out.push_back(' ');
   out.append(target.path.empty() ? target.host : target.path);
@@ -101,6 +105,7 @@ void write_request_head(const RequestHead& head, const CanonicalTarget& target,
 
 void write_response_head(const ResponseHead& head, const ResponseFacts& facts,
                          const Framing& framing, ConnectionField connection, std::string& out) {
+  out.reserve(kUsualHead);
   out.append("HTTP/1.1 ");
   append_number(static_cast<std::uint64_t>(head.status), out);
   out.push_back(' ');
@@ -136,6 +141,7 @@ void write_own_answer(const OwnAnswer& answer, std::string& out) {
   const std::string_view text = problem                ? answer.problem
                                 : answer.status == 403 ? "Access denied"
                                                        : phrase(answer.status);
+  out.reserve(kUsualHead);
   out.append("HTTP/1.1 ");
   append_number(static_cast<std::uint64_t>(answer.status), out);
   out.push_back(' ');

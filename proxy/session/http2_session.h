@@ -12,7 +12,7 @@
 #include "proxy/runtime/drain.h"
 #include "proxy/runtime/gate.h"
 #include "proxy/session/http2_bridge.h"
-#include "proxy/session/http_session.h"
+#include "proxy/session/http_service.h"
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>

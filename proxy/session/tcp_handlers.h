@@ -4,7 +4,7 @@
 
 #include "proxy/base/ip.h"
 #include "proxy/session/context.h"
-#include "proxy/session/http_session.h"
+#include "proxy/session/http_service.h"
 #include "proxy/session/policy_gate.h"
 
 #include <boost/asio/awaitable.hpp>

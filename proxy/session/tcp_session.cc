@@ -3,6 +3,7 @@
 #include "proxy/net/relay.h"
 #include "proxy/net/socket_stream.h"
 #include "proxy/session/gate_judge.h"
+#include "proxy/session/http_session.h"
 #include "proxy/session/server_connector.h"
 
 #include <boost/asio/this_coro.hpp>

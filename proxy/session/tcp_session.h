@@ -4,7 +4,7 @@
 #pragma once
 
 #include "proxy/runtime/memory_guard.h"
-#include "proxy/session/http_session.h"
+#include "proxy/session/http_service.h"
 #include "proxy/session/tcp_handlers.h"
 
 #include <boost/asio/awaitable.hpp>

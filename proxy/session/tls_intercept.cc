@@ -3,6 +3,7 @@
 #include "proxy/net/linger.h"
 #include "proxy/net/socket_stream.h"
 #include "proxy/session/gate_judge.h"
+#include "proxy/session/http_session.h"
 #include "proxy/session/server_connector.h"
 #include "proxy/session/tls_handler.h"
 #include "proxy/tls/client_hello.h"

@@ -1,5 +1,7 @@
 #include "proxy/http/parser.h"
 
+#include "proxy/http/ascii.h"
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <string>
@@ -241,6 +243,18 @@ TEST_CASE("W6: bytes beyond ASCII pass in values, as they are") {
   http::RequestHead head;
   REQUIRE(parser.parse(bytes, head) == ParseStatus::kDone);
   CHECK(head.headers[1].value == "\xc3\xa4\xff");
+  // Values are looked at in words: every byte at every place is told apart all the same.
+  for (int byte = 0; byte < 256; ++byte) {
+    bool same = true;
+    for (std::size_t size = 1; size < 20; ++size) {
+      for (std::size_t at = 0; at < size; ++at) {
+        std::string text(size, 'a');
+        text[at] = static_cast<char>(byte);
+        same = same && http::is_value(text) == http::is(http::kValueByte, text[at]);
+      }
+    }
+    CHECK(same);
+  }
 }
 
 TEST_CASE("a response head is taken apart") {
