@@ -20,7 +20,7 @@ shift
 command=$*
 [[ -n $command ]] || command=$(
   cat <<'DEFAULT'
-for test in verifier program checklist identity_sync redirect births service foreign; do
+for test in verifier program checklist identity_sync attachment redirect births service foreign; do
   "build/release/bin/bpf_${test}_test" || exit
 done
 examples/tutorial/run.sh --bin build/release/bin
@@ -34,8 +34,8 @@ done
 
 # --- the kernel and its modules
 
-package=$(apt-cache search --names-only "^linux-image-${release//./\\.}[.0-9+a-z-]*-amd64\$" | cut -d' ' -f1 |
-  grep -v -e -cloud- -e -rt- -e -dbg -e "^linux-image-$release-amd64\$" | sort -V | tail -n 1)
+package=$(apt-cache search --names-only "^linux-image-${release//./\\.}\.[.0-9+a-z-]*-amd64\$" | cut -d' ' -f1 |
+  grep -v -e -cloud- -e -rt- -e -dbg | sort -V | tail -n 1)
 if [[ -z $package ]]; then
   echo "kernel.sh: apt knows no linux-image-$release…-amd64" >&2
   exit 2

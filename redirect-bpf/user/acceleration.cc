@@ -93,7 +93,7 @@ Result<Acceleration> Acceleration::open(const std::string& folder) {
     return fresh.error();
   }
   if (const int error = join__load(&skeleton); error != 0) {
-    return errno_error(-error, "load the programs that join sockets");
+    return errno_error(-error, "load the programs that join sockets (Linux 6.13 takes them)");
   }
   if (auto checked = made.check_kernel(); !checked) {
     return checked.error();

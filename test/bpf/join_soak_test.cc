@@ -286,7 +286,8 @@ struct Disturbance {
 
 void soak(const Disturbance& disturbance) {
   JoinLab lab;
-  PacketLoss from_a(lab.a, "eth0"), from_b(lab.b, "eth0");
+  PacketLoss from_a(lab.a, "eth0", PacketLoss::Way::kOut);
+  PacketLoss from_b(lab.b, "eth0", PacketLoss::Way::kOut);
   if (disturbance.losses) {
     from_a.lose_per_thousand(20);
     from_b.lose_per_thousand(20);

@@ -218,13 +218,15 @@ TEST_CASE("a pod whom the proxy's reset does not reach is told when it speaks ag
   require_root();
   JoinLab lab;
   const struct {
-    const char* interface;
+    const char* name;
+    const NetNs& where;
     UniqueFd Chain::* pod;
     UniqueFd Chain::* proxy;
-  } legs[] = {{"pa", &Chain::client, &Chain::downstream}, {"pb", &Chain::server, &Chain::upstream}};
+  } legs[] = {{"client", lab.a, &Chain::client, &Chain::downstream},
+              {"server", lab.b, &Chain::server, &Chain::upstream}};
   for (const bool joined : {true, false}) {
     for (const auto& leg : legs) {
-      INFO("joined: " << joined << ", " << leg.interface);
+      INFO("joined: " << joined << ", " << leg.name);
       lab.accelerate(joined);
       Chain chain = lab.chain();
       const int pod = (chain.*leg.pod).get();
@@ -233,7 +235,7 @@ TEST_CASE("a pod whom the proxy's reset does not reach is told when it speaks ag
       send_text(pod, "text");
       CHECK(receive_text((chain.*leg.proxy).get()) == "text");
       {
-        PacketLoss loss(lab.node, leg.interface);
+        PacketLoss loss(leg.where, "eth0", PacketLoss::Way::kIn);
         loss.lose_per_thousand(1000);
         cut(chain.*leg.proxy);
         lab.until([&] { return loss.lost() > 0; });
@@ -277,7 +279,7 @@ TEST_CASE(
   require_root();
   JoinLab lab;
   const Addresses& addresses = kAddresses[0];
-  PacketLoss loss(lab.a, "eth0");
+  PacketLoss loss(lab.a, "eth0", PacketLoss::Way::kOut);
   loss.lose_acks(1);
   const UniqueFd client = lab.connect_client(addresses, addresses.b);
   REQUIRE(wait_for(client.get(), POLLOUT));

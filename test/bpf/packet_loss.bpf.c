@@ -19,7 +19,7 @@ enum {
   ACK_ALONE = 0x10,
 };
 
-SEC("tcx/egress")
+SEC("tc")
 int packet_loss(struct __sk_buff* skb) {
   __u8 offset = 0, flags = 0;
   __u16 total = 0;

@@ -1,4 +1,4 @@
-// Loses packets that leave a pod. The program is gone with the object.
+// Loses packets that leave a pod, or that come in. What it put there is gone with the object.
 #pragma once
 
 #include "test/support/netns.h"
@@ -12,7 +12,10 @@ namespace weir::test {
 
 class PacketLoss {
 public:
-  PacketLoss(const NetNs& where, const std::string& interface);
+  enum class Way { kOut, kIn };
+
+  // `where`, whose interface has no clsact, outlives it.
+  PacketLoss(const NetNs& where, std::string interface, Way way);
   PacketLoss(const PacketLoss&) = delete;
   PacketLoss& operator=(const PacketLoss&) = delete;
   ~PacketLoss();
@@ -23,8 +26,9 @@ public:
   [[nodiscard]] std::uint32_t lost() const;
 
 private:
+  const NetNs& x_where;
+  const std::string x_interface;
   packet_loss* x_skeleton;
-  int x_link;
 };
 
 } // namespace weir::test
