@@ -1,6 +1,7 @@
 #include "test/bpf/join_lab.h"
 
 #include "test/bpf/policy_rows.h"
+#include "test/support/kernel.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <netinet/in.h>
@@ -19,6 +20,7 @@ constexpr SocketOptions kUpstream{.transparent = true, .mark = WEIR_MARK_FROM_PR
 } // namespace
 
 JoinLab::JoinLab() {
+  require_joined_sockets();
   open();
   put_in_force(WEIR_REDIRECT);
   accelerate(true);

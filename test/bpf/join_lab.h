@@ -20,7 +20,8 @@ struct Chain {
 
 class JoinLab : public SmallNode {
 public:
-  // With acceleration on, both pods chosen, and pod a's flows to kJoinPort redirected.
+  // Skips the test where the kernel cannot join. With acceleration on, both pods chosen, and pod
+  // a's flows to kJoinPort redirected.
   JoinLab();
 
   void accelerate(bool enabled); // fails the test where the kernel cannot

@@ -5,6 +5,7 @@
 // Counts are of one kernel and one compiler: on another kernel (major.minor) only the loading is
 // tested, and the test says so.
 #include "redirect-bpf/user/kernel_layout.h"
+#include "test/support/kernel.h"
 #include "test/support/netns.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -13,7 +14,6 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/btf.h>
-#include <sys/utsname.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -30,13 +30,6 @@ struct Counts {
   std::uint64_t verified = 0, translated = 0, jited_bytes = 0;
 };
 using Table = std::map<std::string, Counts>; // "object program"
-
-std::string kernel() {
-  utsname names{};
-  REQUIRE(::uname(&names) == 0);
-  const std::string release = names.release;
-  return release.substr(0, release.find('.', release.find('.') + 1));
-}
 
 // Without the kernel's layout the verifier would leave out what reads by it.
 void set_layout(bpf_object& object) {
@@ -97,7 +90,7 @@ void write_table(const Table& table) {
   file << "# Written by: WEIR_RENEW_INSTRUCTIONS=1 bpf_verifier_test (as root)\n"
           "# object program: instructions that the verifier looked at, instructions, bytes of\n"
           "# machine code (x86-64)\nkernel "
-       << kernel() << "\n";
+       << kernel_version().text() << "\n";
   for (const auto& [key, counts] : table) {
     file << key << " " << counts.verified << " " << counts.translated << " " << counts.jited_bytes
          << "\n";
@@ -119,7 +112,7 @@ TEST_CASE("every program is verified, and has not grown") {
   Table now;
   load("redirect_tc", WEIR_REDIRECT_OBJECT, now);
   if (!has_function("bpf_rcu_read_lock")) {
-    WARN("Linux " << kernel() << " has no way to join sockets: join was not loaded");
+    WARN("Linux " << kernel_version().text() << " has no way to join sockets: join was not loaded");
     return;
   }
   load("join", WEIR_JOIN_OBJECT, now);
@@ -132,8 +125,8 @@ TEST_CASE("every program is verified, and has not grown") {
   std::string of_kernel;
   const Table before = read_table(of_kernel);
   REQUIRE_FALSE(before.empty());
-  if (of_kernel != kernel()) {
-    WARN("instructions.txt is of Linux " << of_kernel << ", this is " << kernel()
+  if (of_kernel != kernel_version().text()) {
+    WARN("instructions.txt is of Linux " << of_kernel << ", this is " << kernel_version().text()
                                          << ": only the loading was tested");
     return;
   }

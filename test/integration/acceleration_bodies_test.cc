@@ -1,6 +1,7 @@
 // Bodies of all sizes, both ways and pipelined, on one connection whose sockets are joined until it
 // carries much: every byte arrives, in order, and small messages behind large bodies go by TCP.
 #include "test/integration/listening_socket.h"
+#include "test/support/kernel.h"
 #include "test/support/lab.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -224,6 +225,7 @@ std::int64_t joined_messages(Lab& lab) {
 
 TEST_CASE("bodies of all sizes arrive whole on a connection that is joined until it carries much") {
   require_root();
+  require_joined_sockets();
   Lab lab;
   Pod& client = lab.add_pod({"shop", "client", {{"app", "client"}}});
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}});

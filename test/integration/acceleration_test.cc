@@ -4,6 +4,7 @@
 #include "test/integration/policies.h"
 #include "test/integration/sentinel.h"
 #include "test/integration/shop.h"
+#include "test/support/kernel.h"
 #include "test/support/process_memory.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -55,6 +56,7 @@ std::chrono::seconds kill_time() {
 
 TEST_CASE("joined sockets carry what is allowed, and what is denied is denied as ever") {
   require_root();
+  require_joined_sockets();
   FastShop shop;
   REQUIRE(is_on(shop.lab));
   for (const Family family : {Family::kV4, Family::kV6}) {
@@ -78,6 +80,7 @@ TEST_CASE("joined sockets carry what is allowed, and what is denied is denied as
 
 TEST_CASE("acceleration is switched on and off while weir runs") {
   require_root();
+  require_joined_sockets();
   FastShop shop;
   const std::string url = shop.url(Family::kV4, "/discount");
   for (const bool on : {false, true}) {
@@ -95,6 +98,7 @@ TEST_CASE("acceleration is switched on and off while weir runs") {
 TEST_CASE(
     "S1: killed again and again under accelerated load, weir leaks nothing and nobody hangs") {
   require_root();
+  require_joined_sockets();
   FastShop shop;
   const auto allowed = [&](Family family) {
     return [&shop, family] {
@@ -148,6 +152,7 @@ TEST_CASE(
 
 TEST_CASE("a connection that waits for its next request ends when weir is killed") {
   require_root();
+  require_joined_sockets();
   FastShop shop;
   for (const Family family : {Family::kV4, Family::kV6}) {
     INFO(to_string(family));
@@ -182,6 +187,7 @@ UniqueFd ask_and_never_read(const Pod& pod, const std::string& address) {
 
 TEST_CASE("a thousand readers that never read hold a bounded memory, and others are served") {
   require_root();
+  require_joined_sockets();
   constexpr unsigned kReaders = 1000;
   rlimit files{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
