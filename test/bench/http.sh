@@ -8,9 +8,10 @@
 #   64-keep-32 64-keep-256 16k-keep-32 16k-keep-256 1m-keep-32 1m-keep-256
 #   64-close-32 64-close-256 16k-close-32 1g
 #
-# One node namespace, five pairs of pods, each a client with wrk (curl for 1g) and a server, nginx:
+# One node namespace, six pairs of pods, each a client with wrk (curl for 1g) and a server, nginx:
 #
 #   direct       nobody between them
+#   packets      weir's programs alone: policies of both pods allow the port, and nothing is redirected
 #   weir         BPF redirection to weir-proxy, a policy with an HTTP rule for each body
 #   accelerated  the same with joined sockets (acceleration.enabled)
 #   haproxy      nft TPROXY to HAProxy, mode http, "usesrc clientip", 64 KiB buffers, splicing where
@@ -104,15 +105,15 @@ ip netns add "$tag-node"
 ip -n "$tag-node" link set lo up
 inside node sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
 number=10
-for mode in direct weir haproxy nginx joined; do
+for mode in direct weir haproxy nginx joined packets; do
   make_pod "c-$mode" $((number += 1))
   make_pod "s-$mode" $((number += 1))
   start_server "s-$mode"
 done
 declare -A server=([direct]=10.0.1.12 [weir]=10.0.1.14 [haproxy]=10.0.1.16 [nginx]=10.0.1.18
-  [accelerated]=10.0.1.20)
+  [accelerated]=10.0.1.20 [packets]=10.0.1.22)
 declare -A client=([direct]=c-direct [weir]=c-weir [haproxy]=c-haproxy [nginx]=c-nginx
-  [accelerated]=c-joined)
+  [accelerated]=c-joined [packets]=c-packets)
 
 # --- weir: knows its own pods only; one pair is joined when acceleration is on
 mount -t bpf bpf "$dir/bpffs"
@@ -122,6 +123,27 @@ endpoints:
   - {name: server, namespace: bench, labels: {app: server}, ips: [10.0.1.14], interface: lxcs-weir}
   - {name: joined-client, namespace: bench, labels: {app: client}, ips: [10.0.1.19], interface: lxcc-joined}
   - {name: joined-server, namespace: bench, labels: {app: server}, ips: [10.0.1.20], interface: lxcs-joined}
+  - {name: packets-client, namespace: bench, labels: {app: packets-client}, ips: [10.0.1.21], interface: lxcc-packets}
+  - {name: packets-server, namespace: bench, labels: {app: packets-server}, ips: [10.0.1.22], interface: lxcs-packets}
+END
+cat >"$dir/policies/packets.yaml" <<'END'
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: packets-client, namespace: bench}
+spec:
+  endpointSelector: {matchLabels: {app: packets-client}}
+  egress:
+    - toEndpoints: [{matchLabels: {app: packets-server}}]
+      toPorts: [{ports: [{port: "80", protocol: TCP}]}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: packets-server, namespace: bench}
+spec:
+  endpointSelector: {matchLabels: {app: packets-server}}
+  ingress:
+    - fromEndpoints: [{matchLabels: {app: packets-client}}]
+      toPorts: [{ports: [{port: "80", protocol: TCP}]}]
 END
 cat >"$dir/weir.yaml" <<END
 policies: {directory: $dir/policies}
@@ -218,7 +240,7 @@ joined() { inside node curl -sSf http://127.0.0.1:9931/acceleration | grep -oE '
 listens() { inside node ss -Hltn "sport = :$1" | grep -q .; }
 wait_for "HAProxy" listens 8080
 wait_for "nginx" listens 8081
-for mode in direct weir haproxy nginx; do
+for mode in direct packets weir haproxy nginx; do
   wait_for "an answer through $mode" inside "c-$mode" curl -sSf "http://${server[$mode]}/64"
 done
 for mode in weir haproxy nginx; do # the same ACL: it does deny
@@ -236,7 +258,13 @@ done
 machine() { awk '/^cpu /{print $2 + $3 + $4 + $7 + $8, $9, $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9}' /proc/stat; }
 memory() { awk -v key="$2:" '$1 == key {print $2}' "/proc/$1/status"; }
 
-declare -A proxy=([direct]=0 [weir]=$weir [accelerated]=$weir [haproxy]=$haproxy [nginx]=$nginx)
+inside c-packets curl -s -o /dev/null --max-time 1 "http://${server[packets]}:81/" || true
+if ! inside node curl -sSf http://127.0.0.1:9931/metrics | grep -q '^weir_drops_total{.*"policy".*} [1-9]'; then
+  complain "a port that no policy allows was not refused"
+  exit 1
+fi
+
+declare -A proxy=([direct]=0 [packets]=0 [weir]=$weir [accelerated]=$weir [haproxy]=$haproxy [nginx]=$nginx)
 
 load() { # load MODE ROW: prints "RATE P50 P99 UNITS", UNITS being what CPU is counted by
   local mode=$1 row=$2 out size use connections url=http://${server[$1]} header=()
@@ -296,7 +324,7 @@ one_round() { # one_round MODE ROW: appends a line to the table, or fails when t
 
 for row in $rows; do
   for ((round = 0; round < rounds; round++)); do
-    for mode in direct weir accelerated haproxy nginx; do
+    for mode in direct packets weir accelerated haproxy nginx; do
       for attempt in 1 2 3 4 5; do
         if one_round $mode "$row"; then break; fi
         complain "$mode $row: more than 5 % of the time was stolen (attempt $attempt)"
