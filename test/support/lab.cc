@@ -409,7 +409,7 @@ void Lab::write_endpoints() {
   fs::rename(folder() / "endpoints.yaml.new", folder() / "endpoints.yaml");
 }
 
-void Lab::use_kubernetes(fs::path kubeconfig, std::string more) {
+void Lab::use_kubernetes(const fs::path& kubeconfig, const std::string& more) {
   x_kubernetes = "kubeconfig: " + kubeconfig.string() + (more.empty() ? "" : ", ") + more;
 }
 

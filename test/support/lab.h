@@ -209,7 +209,7 @@ public:
   void set_services(std::string yaml) { x_services = std::move(yaml); }
   // From the next start_weir() on pods come from the API that this kubeconfig names, and
   // endpoints.yaml is not looked at. `more`: further keys of the section, as YAML.
-  void use_kubernetes(std::filesystem::path kubeconfig, std::string more = {});
+  void use_kubernetes(const std::filesystem::path& kubeconfig, const std::string& more = {});
   // From the next start_weir() on it runs as a container would: with these capabilities ("BPF") and
   // no others, no way to new ones, and nothing to write to but the lab's folder.
   void confine(const std::vector<std::string>& capabilities);
