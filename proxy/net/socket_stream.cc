@@ -32,6 +32,19 @@ void set_linger(int fd, bool reset_on_close) {
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
 }
 
+// Beyond an initial window (ten segments, RFC 6928) the last part waits for acknowledgements
+// anyway, and the end is said meanwhile. Holding back saves 8 % of the proxy's time for answers of
+// 8 kB, nothing for 13 kB, and costs 8 % for 16 KiB.
+constexpr std::size_t kHeldBack = 8192;
+
+bool fits_one_flight(std::span<const iovec> parts) {
+  std::size_t bytes = 0;
+  for (const iovec& part : parts) {
+    bytes += part.iov_len;
+  }
+  return bytes <= kHeldBack;
+}
+
 } // namespace
 
 SocketStream::SocketStream(asio::ip::tcp::socket socket, const ShortWay* short_way)
@@ -84,6 +97,12 @@ void SocketStream::do_not_delay() {
 
 IoResult SocketStream::try_write(std::span<const iovec> parts) {
   do_not_delay();
+  if (x_end_expected && !x_held_back && fits_one_flight(parts)) {
+    x_held_back = true;
+    // Rather than MSG_MORE, because joined sockets (redirect-bpf) can see it: they have no packet
+    // that bytes and end could share, so such bytes go by TCP.
+    set_option(x_socket.native_handle(), IPPROTO_TCP, TCP_CORK, 1);
+  }
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(parts.data());
   message.msg_iovlen = parts.size();
@@ -113,14 +132,7 @@ void SocketStream::cancel() {
   x_socket.cancel(ignored);
 }
 
-void SocketStream::expect_end() {
-  if (!x_end_expected) {
-    x_end_expected = true;
-    // Rather than MSG_MORE, because joined sockets (redirect-bpf) can see it: they have no packet
-    // that bytes and end could share, so such bytes go by TCP.
-    set_option(x_socket.native_handle(), IPPROTO_TCP, TCP_CORK, 1);
-  }
-}
+void SocketStream::expect_end() { x_end_expected = true; }
 
 void SocketStream::shutdown_write() {
   ErrorCode ignored;

@@ -42,8 +42,9 @@ private:
   std::size_t x_much = 0;      // bytes moved lately, less an allowance for each turn
   Way x_way = Way::kIn;
   bool x_end_expected = false;
-  bool x_written = false;  // something
-  bool x_no_delay = false; // TCP_NODELAY is set
+  bool x_held_back = false; // what is written waits for the end
+  bool x_written = false;   // something
+  bool x_no_delay = false;  // TCP_NODELAY is set
 };
 
 } // namespace weir::net

@@ -234,7 +234,7 @@ nginx=$!
 accelerate() { inside node curl -sSf -X POST "http://127.0.0.1:9931/acceleration?enabled=$1" >/dev/null; }
 is_accelerated() { inside node curl -sSf http://127.0.0.1:9931/acceleration | grep -q '"enabled":true'; }
 # Bytes that went from socket to socket, and connections that were left to TCP on purpose.
-joined() { inside node curl -sSf http://127.0.0.1:9931/acceleration | grep -oE '"(bytes_to_proxy|connections_not_worth_it)":[0-9]*' | awk -F: '{sum += $2} END {print sum}'; }
+joined() { inside node curl -sSf http://127.0.0.1:9931/acceleration | grep -oE '"(bytes_to_proxy|connections_not_worth_it)":[0-9]*' | awk -F: '{sum += $2} END {printf "%.0f\n", sum}'; }
 
 # Nothing is redirected to a socket that is not there yet: packets would go to the server instead.
 listens() { inside node ss -Hltn "sport = :$1" | grep -q .; }
