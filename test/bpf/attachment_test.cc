@@ -3,16 +3,14 @@
 #include "redirect-bpf/user/attachment.h"
 #include "redirect-bpf/user/bpffs.h"
 #include "redirect-bpf/user/loader.h"
-#include "test/bpf/policy_rows.h"
+#include "test/bpf/datagrams.h"
 #include "test/bpf/small_node.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <atomic>
 #include <filesystem>
 #include <string>
@@ -23,18 +21,11 @@ using namespace weir::test;
 
 namespace {
 
-const std::array kDnsOnly{row(WEIR_EGRESS, WEIR_IDENTITY_ANY, IPPROTO_UDP, 53, WEIR_ALLOW)};
-
 // From pod A to the world.
 UniqueFd client_of(const SmallNode& lab, std::uint16_t port) {
   UniqueFd client = bound_socket(lab.a, SOCK_DGRAM, at("10.1.0.1", 0));
   start_connect(client.get(), at("192.0.2.9", port));
   return client;
-}
-
-bool has_arrived(int socket) {
-  char byte = 0;
-  return ::recv(socket, &byte, 1, MSG_DONTWAIT) == 1;
 }
 
 std::string programs_of_node(const SmallNode& lab) {
@@ -111,21 +102,13 @@ TEST_CASE("S5: programs of another version hold until they are replaced, and not
   const std::string former = redirect::pin_root(lab.bpffs) + "/v999";
   std::filesystem::rename(redirect::pin_folder(lab.bpffs), former);
 
-  const UniqueFd allowed = bound_socket(lab.world, SOCK_DGRAM, at("192.0.2.9", 53));
-  const UniqueFd forbidden = bound_socket(lab.world, SOCK_DGRAM, at("192.0.2.9", 54));
-  const UniqueFd client = client_of(lab, 53), intruder = client_of(lab, 54);
-  const auto check = [&] {
-    send_text(intruder.get(), "x");
-    send_text(client.get(), "x");
-    CHECK(receive_text(allowed.get()) == "x");
-    CHECK_FALSE(has_arrived(forbidden.get()));
-  };
-  check();
+  const Datagrams datagrams(lab);
+  datagrams.check(true);
   lab.open();
-  check();
+  datagrams.check(true);
   CHECK(lab.drops(WEIR_DROP_POLICY, WEIR_EGRESS) == 0); // the other's count goes on, on its maps
   REQUIRE(lab.apply(pods(kDnsOnly)).has_value());
-  check();
+  datagrams.check(true);
   CHECK(lab.drops(WEIR_DROP_POLICY, WEIR_EGRESS) == 1);
   CHECK_FALSE(std::filesystem::exists(former));
   const std::string shown = programs_of_node(lab);
@@ -142,18 +125,13 @@ TEST_CASE("a filter that somebody takes away is put back; where it cannot be, th
   SmallNode lab(redirect::AttachMode::kClsact);
   lab.open();
   REQUIRE(lab.apply(pods(kDnsOnly)).has_value());
-  const auto tc = [&](const std::vector<std::string>& arguments) {
-    std::vector<std::string> command{"tc"};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    REQUIRE(lab.node.run(command).exit_code == 0);
-  };
   const UniqueFd forbidden = bound_socket(lab.world, SOCK_DGRAM, at("192.0.2.9", 54));
   const UniqueFd intruder = client_of(lab, 54);
   const auto count_of = [&](weir_drop reason) { return lab.drops(reason, WEIR_EGRESS); };
   for (const std::vector<std::string>& loss :
        {std::vector<std::string>{"filter", "del", "dev", "pa", "ingress"},
         {"qdisc", "del", "dev", "pa", "clsact"}}) {
-    tc(loss);
+    lab.tc(loss);
     const std::uint64_t before = count_of(WEIR_DROP_POLICY);
     lab.until([&] {
       send_text(intruder.get(), "x");
@@ -165,8 +143,8 @@ TEST_CASE("a filter that somebody takes away is put back; where it cannot be, th
   CHECK(count(shown, "clsact/ingress weir_from_pod") == 2);
   CHECK(count(shown, "clsact/egress weir_to_pod") == 2);
 
-  tc({"qdisc", "del", "dev", "pa", "clsact"});
-  tc({"qdisc", "add", "dev", "pa", "ingress"});
+  lab.tc({"qdisc", "del", "dev", "pa", "clsact"});
+  lab.tc({"qdisc", "add", "dev", "pa", "ingress"});
   Result<void> handled;
   while (handled) {
     REQUIRE(wait_for(lab.redirector->netlink_fd(), POLLIN));

@@ -332,13 +332,7 @@ TEST_CASE("without the hold only what is of a known pod of this node is held") {
   endpoints[2].addresses = {at("10.1.0.3", 0).ip, at("fd00:1::3", 0).ip};
   REQUIRE(lab.apply(endpoints).has_value());
   if (GENERATE(false, true)) {
-    // At the uplink its packets have the node's address.
-    for (const char* program : {"iptables", "ip6tables"}) {
-      REQUIRE(
-          lab.node
-              .run({program, "-t", "nat", "-A", "POSTROUTING", "-o", "uplink", "-j", "MASQUERADE"})
-              .exit_code == 0);
-    }
+    lab.masquerade();
   }
   const NetNs c, d;
   lab.add_pod(c, "pc", "10.1.0.3", "fd00:1::3");

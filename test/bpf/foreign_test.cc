@@ -1,7 +1,7 @@
 // Programs of others on the hooks that weir uses: their order stays, both do their work, and weir
 // takes away only its own.
 #include "redirect-bpf/user/cleanup.h"
-#include "test/bpf/policy_rows.h"
+#include "test/bpf/datagrams.h"
 #include "test/bpf/small_node.h"
 
 #include <bpf/bpf.h>
@@ -10,11 +10,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <foreign.skel.h>
 #include <net/if.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
 
-#include <array>
 #include <cerrno>
 #include <memory>
 #include <string>
@@ -88,18 +84,10 @@ int interface_a(const SmallNode& lab) {
   return lab.node.on_thread([] { return static_cast<int>(::if_nametoindex("pa")); });
 }
 
-std::string tc(const SmallNode& lab, std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "tc");
-  const Outcome outcome = lab.node.run(std::move(arguments));
-  INFO(outcome.text());
-  REQUIRE(outcome.exit_code == 0);
-  return outcome.out;
-}
-
 // The programs of an interface's filters, in the order in which they run.
 std::vector<std::string> filters_at(const SmallNode& lab, const std::string& interface,
                                     const std::string& direction) {
-  const std::string shown = tc(lab, {"filter", "show", "dev", interface, direction});
+  const std::string shown = lab.tc({"filter", "show", "dev", interface, direction});
   std::vector<std::string> programs;
   for (std::size_t at = 0; (at = shown.find(":[", at)) != std::string::npos; ++at) {
     const std::size_t begin = shown.rfind(' ', at) + 1;
@@ -110,37 +98,8 @@ std::vector<std::string> filters_at(const SmallNode& lab, const std::string& int
 
 // Of the qdisc that clsact is, or that stands in its place; empty: none.
 std::string qdisc_at(const SmallNode& lab, const std::string& interface) {
-  return tc(lab, {"qdisc", "show", "dev", interface, "ingress"});
+  return lab.tc({"qdisc", "show", "dev", interface, "ingress"});
 }
-
-// Datagrams of pod A to the world: port 53 is allowed, 54 is not.
-struct Datagrams {
-  explicit Datagrams(const SmallNode& lab)
-      : allowed(bound_socket(lab.world, SOCK_DGRAM, at("192.0.2.9", 53))),
-        denied(bound_socket(lab.world, SOCK_DGRAM, at("192.0.2.9", 54))),
-        client(bound_socket(lab.a, SOCK_DGRAM, at("10.1.0.1", 5000))) {}
-
-  void send(std::uint16_t port) const {
-    sockaddr_storage storage;
-    const SocketAddress to = at("192.0.2.9", port);
-    const socklen_t length = to.to_sockaddr(storage);
-    REQUIRE(::sendto(client.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&storage), length) == 1);
-  }
-  // What is denied before what is allowed: had it not been dropped, it would have arrived by then.
-  void check(bool enforced) const {
-    send(54);
-    send(53);
-    CHECK(wait_for(allowed.get(), POLLIN));
-    CHECK(receive_text(allowed.get()) == "x");
-    char byte = 0;
-    const bool arrived = ::recv(denied.get(), &byte, 1, MSG_DONTWAIT) == 1;
-    CHECK(arrived != enforced);
-  }
-
-  UniqueFd allowed, denied, client;
-};
-
-const std::array kDnsOnly{row(WEIR_EGRESS, WEIR_IDENTITY_ANY, IPPROTO_UDP, 53, WEIR_ALLOW)};
 
 TEST_CASE("beside programs of others the order is kept, all work, and cleanup leaves theirs") {
   require_root();
@@ -272,7 +231,7 @@ TEST_CASE("cleanup leaves a clsact in which weir never had a filter") {
   REQUIRE(lab.apply(pods(kDnsOnly)).has_value());
   const NetNs other;
   connect({lab.node, "other", {}}, {other, "eth0", {}});
-  tc(lab, {"qdisc", "add", "dev", "other", "clsact"});
+  lab.tc({"qdisc", "add", "dev", "other", "clsact"});
   REQUIRE(lab.node.on_thread([&] { return redirect::cleanup(lab.bpffs); }).has_value());
   CHECK(qdisc_at(lab, "other").starts_with("qdisc clsact"));
   CHECK(qdisc_at(lab, "pa").empty());
@@ -283,7 +242,7 @@ TEST_CASE("cleanup leaves a clsact in which weir never had a filter") {
 void check_refusal(SmallNode& lab, const std::string& kind, const std::string& direction,
                    const std::string& told) {
   const auto shown = [&] {
-    return tc(lab, {"filter", "show", "dev", "pa", direction}) + qdisc_at(lab, "pa");
+    return lab.tc({"filter", "show", "dev", "pa", direction}) + qdisc_at(lab, "pa");
   };
   const std::string before = shown();
   lab.open();
@@ -300,7 +259,7 @@ void check_refusal(SmallNode& lab, const std::string& kind, const std::string& d
   datagrams.send(53);
   lab.until([&] { return lab.drops(WEIR_DROP_NO_PROGRAM, WEIR_EGRESS) == 2; });
 
-  tc(lab, {"qdisc", "del", "dev", "pa", kind});
+  lab.tc({"qdisc", "del", "dev", "pa", kind});
   REQUIRE(lab.apply(pods(kDnsOnly)).has_value());
   datagrams.check(true);
 }
@@ -326,9 +285,9 @@ TEST_CASE("a filter of others in the place of weir's stays, and is told by its n
     lab.node.on_thread([&] { foreign.filter(interface, place.hook, place.priority, 0x77656972); });
   }
   SECTION("another kind") {
-    tc(lab, {"qdisc", "add", "dev", "pa", "clsact"});
-    tc(lab, {"filter", "add", "dev", "pa", place.direction, "prio", std::to_string(place.priority),
-             "protocol", "ip", "u32", "match", "ip", "dst", "203.0.113.1/32", "classid", "1:1"});
+    lab.tc({"qdisc", "add", "dev", "pa", "clsact"});
+    lab.tc({"filter", "add", "dev", "pa", place.direction, "prio", std::to_string(place.priority),
+            "protocol", "ip", "u32", "match", "ip", "dst", "203.0.113.1/32", "classid", "1:1"});
     filter = "u32";
   }
   check_refusal(lab, "clsact", place.direction,
@@ -339,7 +298,7 @@ TEST_CASE("a filter of others in the place of weir's stays, and is told by its n
 TEST_CASE("a qdisc of others in the place of clsact stays, and is told") {
   require_root();
   SmallNode lab(redirect::AttachMode::kClsact);
-  tc(lab, {"qdisc", "add", "dev", "pa", "ingress"});
+  lab.tc({"qdisc", "add", "dev", "pa", "ingress"});
   check_refusal(lab, "ingress", "ingress", "it has an ingress qdisc of others");
 }
 

@@ -80,6 +80,22 @@ void SmallNode::open(const redirect::MapSizes& sizes) {
   redirector = std::move(*opened);
 }
 
+void SmallNode::masquerade() const {
+  for (const char* program : {"iptables", "ip6tables"}) {
+    REQUIRE(
+        node.run({program, "-t", "nat", "-A", "POSTROUTING", "-o", "uplink", "-j", "MASQUERADE"})
+            .exit_code == 0);
+  }
+}
+
+std::string SmallNode::tc(std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(), "tc");
+  const Outcome outcome = node.run(std::move(arguments));
+  INFO(outcome.text());
+  REQUIRE(outcome.exit_code == 0);
+  return outcome.out;
+}
+
 Result<void> SmallNode::apply(std::span<const redirect::EndpointState> endpoints) {
   redirect::IdentityRows::Editor identities{{}};
   auto add = [&](std::string_view address, std::uint32_t identity) {
@@ -222,6 +238,13 @@ void cut(UniqueFd& socket) {
   const linger now{.l_onoff = 1, .l_linger = 0};
   (void)::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
   socket.reset();
+}
+
+void check_reset(int socket) {
+  REQUIRE(wait_for(socket, 0)); // POLLERR, POLLHUP
+  std::array<char, 8> buffer;
+  CHECK(::recv(socket, buffer.data(), buffer.size(), 0) < 0);
+  CHECK(errno == ECONNRESET);
 }
 
 void send_text(int socket, std::string_view text) {

@@ -52,6 +52,10 @@ public:
   // Both in the node's namespace.
   void open(const redirect::MapSizes& sizes = kSmallMaps);
   void close() { redirector.reset(); }
+  // What leaves by the uplink has the node's address, as many CNIs do it.
+  void masquerade() const;
+  // tc(8) in the node, and what it prints; fails the test where it fails.
+  std::string tc(std::vector<std::string> arguments) const;
   Result<void> apply(std::span<const redirect::EndpointState> endpoints);
   // What the control thread would do until `done`; fails the test after 5 s.
   void until(const std::function<bool()>& done);
@@ -89,7 +93,8 @@ bool wait_for(int socket, short events);
 UniqueFd accept_one(int listener);
 SocketAddress local_address(int socket);
 SocketAddress peer_address(int socket);
-void cut(UniqueFd& socket); // closes with a reset, if it is open; any thread
+void cut(UniqueFd& socket);   // closes with a reset, if it is open; any thread
+void check_reset(int socket); // is reset by its peer, now or soon
 void send_text(int socket, std::string_view text);
 std::string receive_text(int socket); // one read; "" at the end of the stream
 SocketAddress at(std::string_view ip, std::uint16_t port);
