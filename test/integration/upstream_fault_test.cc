@@ -2,6 +2,7 @@
 // sees, the reason in the log, Envoy's flag for it. An answer that was cut off never looks whole.
 // On loopback, without root.
 #include "test/support/lab.h"
+#include "test/support/must.h"
 #include "test/support/tcp_peer.h"
 
 #include <boost/json/parse.hpp>
@@ -108,12 +109,6 @@ struct Fault {
   const char* flag;
 };
 
-void reset(TcpPeer& peer) {
-  const linger now{1, 0};
-  REQUIRE(::setsockopt(peer.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
-  peer.close();
-}
-
 // Until weir has given up: what it would not be told it has to find out by the time.
 void hang(TcpPeer& peer) {
   while (peer.ending() == "bytes") {
@@ -173,7 +168,7 @@ TEST_CASE("HTTP/1.1: each fault of a server has its status, reason and flag") {
     return [bytes = std::move(bytes), rudely](TcpPeer& server) {
       server.read_until("\r\n\r\n");
       server.send(bytes);
-      rudely ? reset(server) : server.close();
+      rudely ? server.reset() : server.close();
     };
   };
   const auto says_and_hangs = [](std::string bytes) {
@@ -188,8 +183,8 @@ TEST_CASE("HTTP/1.1: each fault of a server has its status, reason and flag") {
       {
           {"refused", Where::kNobody, {}, "503", "upstream-refused", "UF"},
           {"no connection in time", Where::kFull, {}, "504", "upstream-connect-timeout", "UF"},
-          {"reset before the request is read", Where::kServer, reset, "502", "upstream-closed",
-           "UC"},
+          {"reset before the request is read", Where::kServer, &TcpPeer::reset, "502",
+           "upstream-closed", "UC"},
           {"ends without a word", Where::kServer, says(""), "502", "upstream-closed", "UC"},
           {"reset without a word", Where::kServer, says("", true), "502", "upstream-closed", "UC"},
           {"half a head", Where::kServer, says("HTTP/1.1 200 OK\r\nContent-Le"), "502",
@@ -219,7 +214,7 @@ TEST_CASE("HTTP/1.1: each fault of a server has its status, reason and flag") {
              server.send("HTTP/1.1 200 OK\r\n\r\nabc");
              const int on = 1; // sent before the reset, which would overtake it
              ::setsockopt(server.fd(), IPPROTO_TCP, 1, &on, sizeof on);
-             reset(server);
+             server.reset();
            },
            "cut", "upstream-closed", "UC"},
           {"half a body, then nothing", Where::kServer,
@@ -255,7 +250,7 @@ void read_request(TcpPeer& server) {
   server.read_until("SM\r\n\r\n");
   for (std::uint8_t type = 0; type != 1;) {
     const std::string head = server.read(9);
-    REQUIRE(head.size() == 9);
+    must(head.size() == 9, "the head of a frame");
     type = static_cast<std::uint8_t>(head[3]);
     server.read(static_cast<std::uint8_t>(head[1]) * 256u + static_cast<std::uint8_t>(head[2]));
   }
@@ -278,7 +273,8 @@ TEST_CASE("HTTP/2: each fault of a server has its status, reason and flag") {
       {
           {"refused", Where::kNobody, {}, "503", "upstream-refused", "UF"},
           {"no connection in time", Where::kFull, {}, "504", "upstream-connect-timeout", "UF"},
-          {"reset before anything is read", Where::kServer, reset, "502", "upstream-closed", "UC"},
+          {"reset before anything is read", Where::kServer, &TcpPeer::reset, "502",
+           "upstream-closed", "UC"},
           {"ends without a word", Where::kServer,
            [](TcpPeer& server) {
              server.read_until("SM\r\n\r\n");
@@ -302,7 +298,7 @@ TEST_CASE("HTTP/2: each fault of a server has its status, reason and flag") {
           {"never answers", Where::kServer, says("", hang), "504", "upstream-timeout", "UT"},
           {"resets the stream", Where::kServer, says(kReset, hang), "cut", "upstream-reset", "UR"},
           {"half a body", Where::kServer, says(kHead + kData, end), "cut", "upstream-closed", "UC"},
-          {"half a body, reset", Where::kServer, says(kHead + kData, reset), "cut",
+          {"half a body, reset", Where::kServer, says(kHead + kData, &TcpPeer::reset), "cut",
            "upstream-closed", "UC"},
           {"half a body, stream reset", Where::kServer, says(kHead + kData + kReset, hang), "cut",
            "upstream-reset", "UR"},

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "proxy/base/unique_fd.h"
+#include "test/support/assertion_thread.h"
 #include "test/support/process.h"
 
 #include <chrono>
@@ -76,12 +77,13 @@ void connect(const VethEnd& a, const VethEnd& b);
 template <typename Work>
 std::invoke_result_t<Work> NetNs::on_thread(Work work) const {
   using Value = std::invoke_result_t<Work>;
-  std::exception_ptr failure;
-  if constexpr (std::is_void_v<Value>) {
-    std::thread([&] {
+  const auto await = [this](auto&& body) {
+    std::exception_ptr failure;
+    std::thread([&, caller_may_assert = may_assert] {
+      may_assert = caller_may_assert; // it waits meanwhile
       try {
         enter();
-        work();
+        body();
       } catch (...) {
         failure = std::current_exception();
       }
@@ -89,19 +91,12 @@ std::invoke_result_t<Work> NetNs::on_thread(Work work) const {
     if (failure) {
       std::rethrow_exception(failure);
     }
+  };
+  if constexpr (std::is_void_v<Value>) {
+    await(work);
   } else {
     std::optional<Value> value;
-    std::thread([&] {
-      try {
-        enter();
-        value.emplace(work());
-      } catch (...) {
-        failure = std::current_exception();
-      }
-    }).join();
-    if (failure) {
-      std::rethrow_exception(failure);
-    }
+    await([&] { value.emplace(work()); });
     return std::move(*value);
   }
 }

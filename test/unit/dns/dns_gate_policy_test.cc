@@ -293,13 +293,12 @@ TEST_CASE("D11: a server that nobody trusts is asked as policy says, and teaches
           IPPROTO_UDP);
       GateDnsPolicy policy(f.context, std::move(gate), IpAddress::parse(server));
       const DnsDecision decision = policy.judge(name("www.example.com"));
-      CHECK(decision.allowed);
-      return decision.teaches;
+      return decision.allowed ? std::optional(decision.teaches) : std::nullopt;
     });
   };
-  CHECK_FALSE(teaches("10.0.1.2"));
-  CHECK_FALSE(teaches("8.8.8.8"));
-  CHECK(teaches("10.0.1.53"));
+  CHECK(teaches("10.0.1.2") == false);
+  CHECK(teaches("8.8.8.8") == false);
+  CHECK(teaches("10.0.1.53") == true);
 }
 
 TEST_CASE("Where policy does not let the pod reach the server at all, queries are refused") {

@@ -10,6 +10,7 @@
 #include "proxy/runtime/worker.h"
 #include "proxy/session/dns_service.h"
 #include "proxy/session/dns_session.h"
+#include "test/support/must.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -34,6 +35,7 @@ inline SocketAddress address(std::string_view text) {
   return *parsed;
 }
 
+// Errors are thrown: std::system_error.
 class TestSocket {
 public:
   TestSocket(int type, std::string_view bind_to) : TestSocket(type, address(bind_to)) {}
@@ -41,22 +43,24 @@ public:
       : TestSocket(::socket(bind_to.ip.is_v4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0)) {
     sockaddr_storage storage{};
     const socklen_t length = bind_to.to_sockaddr(storage);
-    REQUIRE(::bind(x_fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+    must(::bind(x_fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0, "bind");
     if (type == SOCK_STREAM) {
-      REQUIRE(::listen(x_fd.get(), 16) == 0);
+      must(::listen(x_fd.get(), 16) == 0, "listen");
     }
   }
   explicit TestSocket(int fd) : x_fd(fd) {
-    REQUIRE(x_fd.valid());
+    must(x_fd.valid(), "a socket");
     const timeval patience{20, 0};
-    REQUIRE(::setsockopt(x_fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+    must(::setsockopt(x_fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0,
+         "SO_RCVTIMEO");
   }
 
   static TestSocket connected(const SocketAddress& to) {
     TestSocket socket(::socket(to.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_storage storage{};
     const socklen_t length = to.to_sockaddr(storage);
-    REQUIRE(::connect(socket.x_fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0);
+    must(::connect(socket.x_fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0,
+         "connect");
     return socket;
   }
   TestSocket accept() { return TestSocket(::accept4(x_fd.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
@@ -64,16 +68,17 @@ public:
   [[nodiscard]] SocketAddress local() const {
     sockaddr_storage storage{};
     socklen_t length = sizeof storage;
-    REQUIRE(::getsockname(x_fd.get(), reinterpret_cast<sockaddr*>(&storage), &length) == 0);
+    must(::getsockname(x_fd.get(), reinterpret_cast<sockaddr*>(&storage), &length) == 0,
+         "getsockname");
     return SocketAddress::from_sockaddr(storage);
   }
 
   void send_to(const SocketAddress& to, dns::BytesView message) {
     sockaddr_storage storage{};
     const socklen_t length = to.to_sockaddr(storage);
-    REQUIRE(::sendto(x_fd.get(), message.data(), message.size(), 0,
-                     reinterpret_cast<const sockaddr*>(&storage),
-                     length) == static_cast<ssize_t>(message.size()));
+    const ssize_t sent = ::sendto(x_fd.get(), message.data(), message.size(), 0,
+                                  reinterpret_cast<const sockaddr*>(&storage), length);
+    must(sent == static_cast<ssize_t>(message.size()), "sendto");
   }
   std::pair<dns::Bytes, SocketAddress> receive() {
     dns::Bytes message(65535);
@@ -81,7 +86,7 @@ public:
     socklen_t length = sizeof storage;
     const ssize_t got = ::recvfrom(x_fd.get(), message.data(), message.size(), 0,
                                    reinterpret_cast<sockaddr*>(&storage), &length);
-    REQUIRE(got >= 0);
+    must(got >= 0, "recv");
     message.resize(static_cast<std::size_t>(got));
     return {message, SocketAddress::from_sockaddr(storage)};
   }
@@ -92,20 +97,20 @@ public:
 
   // Streams.
   void write(dns::BytesView bytes) {
-    REQUIRE(::send(x_fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-            static_cast<ssize_t>(bytes.size()));
+    const ssize_t sent = ::send(x_fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    must(sent == static_cast<ssize_t>(bytes.size()), "send");
   }
   // Shorter than asked for only at the stream's end.
   dns::Bytes read(std::size_t size) {
     dns::Bytes bytes(size);
     const ssize_t got = size == 0 ? 0 : ::recv(x_fd.get(), bytes.data(), size, MSG_WAITALL);
-    REQUIRE(got >= 0);
+    must(got >= 0, "recv");
     bytes.resize(static_cast<std::size_t>(got));
     return bytes;
   }
   dns::Bytes read_message() {
     const dns::Bytes prefix = read(2);
-    REQUIRE(prefix.size() == 2);
+    must(prefix.size() == 2, "the length of a message");
     return read(static_cast<std::size_t>(prefix[0] << 8 | prefix[1]));
   }
   bool at_end() { return read(1).empty(); }
