@@ -1,7 +1,7 @@
 #include "proxy/control/controller.h"
 
 #include "policy-compiler/model/policy.h"
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 #include "proxy/base/file.h"
 #include "proxy/base/log.h"
 #include "proxy/control/service_states.h"

@@ -1,6 +1,6 @@
 #include "proxy/control/flow_reader.h"
 
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 
 #include <algorithm>
 #include <cctype>

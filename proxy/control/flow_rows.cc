@@ -1,7 +1,7 @@
 #include "proxy/control/flow_rows.h"
 
 #include "policy-compiler/model/protocol.h"
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 #include "proxy/control/view.h"
 #include "redirect-bpf/user/map_sync.h"
 #include "redirect-bpf/user/names.h"

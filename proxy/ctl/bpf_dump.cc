@@ -1,7 +1,7 @@
 // weirctl bpf dump: what the kernel goes by, decoded. Reads the pinned maps and the state folder;
 // needs no running proxy.
 #include "policy-compiler/model/protocol.h"
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 #include "proxy/ctl/bpf_names.h"
 #include "proxy/ctl/command.h"
 #include "proxy/ctl/listing.h"
@@ -36,9 +36,13 @@ struct Dump {
 
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
 
-std::int64_t seconds_until(std::uint64_t time_ns) {
-  return (static_cast<std::int64_t>(time_ns) - static_cast<std::int64_t>(boottime_ns())) /
+std::int64_t seconds_between(std::uint64_t from_ns, std::uint64_t to_ns) {
+  return (static_cast<std::int64_t>(to_ns) - static_cast<std::int64_t>(from_ns)) /
          static_cast<std::int64_t>(kSecondNs);
+}
+
+std::int64_t idle_seconds(std::uint64_t last_ns, std::uint64_t now_ns) {
+  return std::max<std::int64_t>(0, seconds_between(last_ns, now_ns));
 }
 
 std::string verdict_text(unsigned verdict) {
@@ -137,7 +141,8 @@ Result<Dump> dump_conntrack(const redirect::MapDump& maps, const BpfNames& names
     json::array flags;
     for (const auto& [flag, name] :
          {std::pair(WEIR_CT_LEARNED, "learned"), std::pair(WEIR_CT_REPLIED, "replied"),
-          std::pair(WEIR_CT_CLOSING, "closing"), std::pair(WEIR_CT_SETTLED, "settled")}) {
+          std::pair(WEIR_CT_CLOSING, "closing"), std::pair(WEIR_CT_SETTLED, "settled"),
+          std::pair(WEIR_CT_PLAIN, "plain")}) {
       if ((entry.flags & flag) != 0) {
         flags.emplace_back(name);
       }
@@ -152,7 +157,7 @@ Result<Dump> dump_conntrack(const redirect::MapDump& maps, const BpfNames& names
         {"verdict", verdict_text(entry.verdict)},
         {"rule", entry.rule},
         {"flags", std::move(flags)},
-        {"idle_seconds", std::max<std::int64_t>(0, -seconds_until(entry.last_seen_ns))},
+        {"idle_seconds", idle_seconds(entry.last_seen_ns, monotonic_ns())},
         // Else it is decided again on its next packet.
         {"decided_by_present_policy", entry.revision == config->revision}};
     if (entry.rule != 0) { // else no policy was asked, as flows that it denies are not here
@@ -199,9 +204,9 @@ Result<Dump> dump_fqdn(const redirect::MapDump& maps, const BpfNames& names) {
                           {"address", address},
                           {"names", texts_json(names.learned(key.endpoint, address))},
                           {"selectors", texts_json(names.groups(key.endpoint, entry.groups))},
-                          {"expires_in_seconds", seconds_until(entry.expires_ns)}};
+                          {"expires_in_seconds", seconds_between(boottime_ns(), entry.expires_ns)}};
     if (entry.last_used_ns != 0) {
-      shown["unused_seconds"] = std::max<std::int64_t>(0, -seconds_until(entry.last_used_ns));
+      shown["unused_seconds"] = idle_seconds(entry.last_used_ns, boottime_ns());
     }
     out.rows.push_back(std::move(shown));
   }

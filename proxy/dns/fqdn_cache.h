@@ -12,7 +12,7 @@
 #pragma once
 
 #include "policy-compiler/runtime/program.h"
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 #include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/result.h"

@@ -216,7 +216,7 @@ struct weir_ct_key {
 WEIR_ASSERT_LAYOUT(struct weir_ct_key, 48);
 
 struct weir_ct_entry {
-  __u64 last_seen_ns; /* CLOCK_BOOTTIME, about once a second */
+  __u64 last_seen_ns; /* CLOCK_MONOTONIC, about once a second */
   __u32 revision;     /* weir_config.revision it was decided under */
   __u32 rule;
   __u8 verdict; /* WEIR_ALLOW or WEIR_REDIRECT; denied flows have no entry */
@@ -228,9 +228,10 @@ WEIR_ASSERT_LAYOUT(struct weir_ct_entry, 24);
 #define WEIR_CT_REPLIED 2u
 #define WEIR_CT_CLOSING 4u
 #define WEIR_CT_SETTLED 8u /* redirected TCP: the proxy's socket was seen, the mark is enough */
+#define WEIR_CT_PLAIN 16u  /* neither a service's: the verdict is all that its packets need */
 
 /* weir_returns (LRU hash, key: struct weir_tuple as the reply will carry it). Value: __u64
- * CLOCK_BOOTTIME, but for its lowest bit. Written when a packet marked WEIR_MARK_FROM_PROXY leaves
+ * CLOCK_MONOTONIC, but for its lowest bit. Written when a packet marked WEIR_MARK_FROM_PROXY leaves
  * by any interface. */
 #define WEIR_RETURN_RESET 1ull /* the proxy has sent RST since its SYN: its socket is gone */
 
@@ -285,7 +286,7 @@ struct weir_affinity_key {
 WEIR_ASSERT_LAYOUT(struct weir_affinity_key, 20);
 
 struct weir_affinity_entry {
-  __u64 last_seen_ns; /* CLOCK_BOOTTIME */
+  __u64 last_seen_ns; /* CLOCK_MONOTONIC */
   struct weir_backend backend;
   __u8 pad[4];
 };
@@ -305,7 +306,7 @@ struct weir_translation_key {
 WEIR_ASSERT_LAYOUT(struct weir_translation_key, 44);
 
 struct weir_translation {
-  __u64 last_seen_ns; /* CLOCK_BOOTTIME, about once a second */
+  __u64 last_seen_ns; /* CLOCK_MONOTONIC, about once a second */
   struct weir_backend other;
   __u32 set;     /* TO_BACKEND: the one it was chosen from */
   __u32 service; /* TO_BACKEND: its id */

@@ -9,6 +9,13 @@
 #include "redirect-bpf/bpf/maps.h"
 #include "redirect-bpf/bpf/parse.h"
 
+/* The ages of flows: CLOCK_MONOTONIC as of the last tick. CLOCK_BOOTTIME, which outside of flows
+ * is the clock of the maps, costs 30 ns more, a tenth of a packet. */
+static __always_inline __u64 weir_now(void)
+{
+	return bpf_ktime_get_coarse_ns();
+}
+
 static __always_inline void weir_count(__u32 counter)
 {
 	__u64 *value = bpf_map_lookup_elem(&weir_counters, &counter);
@@ -83,21 +90,47 @@ static __always_inline void weir_touch_flow(struct weir_ct_entry *entry, __u32 e
 		struct weir_learned_entry *learned = bpf_map_lookup_elem(&weir_learned, &key);
 
 		if (learned)
-			learned->last_used_ns = now;
+			learned->last_used_ns = bpf_ktime_get_boot_ns();
 	}
+}
+
+/* Which way a packet goes, if the server's port is the lower one as nearly always. A guess: it says
+ * what is looked up first, never what comes out. */
+static __always_inline bool weir_is_from_client(const struct weir_tuple *tuple)
+{
+	return bpf_ntohs(tuple->source_port_be) > bpf_ntohs(tuple->destination_port_be);
+}
+
+/* The proxy opens a connection whose answers look like a flow that a pod of this node has opened
+ * itself some time ago. From now on that one is not recalled before weir_returns is asked. */
+static __always_inline void weir_look_closer(const struct weir_tuple *answer)
+{
+	struct weir_endpoint *pod = bpf_map_lookup_elem(&weir_endpoints, &answer->source);
+	struct weir_ct_entry *entry;
+	struct weir_ct_key key;
+
+	if (!pod)
+		return;
+	weir_flow_key(&key, pod->id, WEIR_EGRESS, answer);
+	entry = bpf_map_lookup_elem(&weir_conntrack, &key);
+	if (entry)
+		entry->flags &= ~WEIR_CT_PLAIN;
 }
 
 /* A packet that the proxy sends tells what its answer will look like. */
 static __always_inline void weir_record_return(const struct weir_packet *packet, __u64 now)
 {
 	bool reset = weir_is_reset(packet->tuple.protocol, packet->tcp_flags);
+	bool opens = weir_is_open(packet->tuple.protocol, packet->tcp_flags);
 	struct weir_tuple reversed;
 	__u64 *seen, value;
 
 	weir_reverse(&packet->tuple, &reversed);
 	seen = bpf_map_lookup_elem(&weir_returns, &reversed);
-	if (seen && !weir_is_open(packet->tuple.protocol, packet->tcp_flags))
+	if (seen && !opens)
 		reset |= *seen & WEIR_RETURN_RESET;
+	if ((!seen || opens) && weir_is_from_client(&reversed))
+		weir_look_closer(&reversed);
 	value = weir_return_value(now, reset);
 	if (!seen)
 		bpf_map_update_elem(&weir_returns, &reversed, &value, BPF_ANY);

@@ -33,18 +33,24 @@ enum {
 
 /* --- addresses and tuples */
 
+WEIR_PURE __u32 weir_word(const struct weir_addr *address, __u32 index)
+{
+	__u32 word;
+
+	__builtin_memcpy(&word, address->bytes + 4 * index, sizeof(word));
+	return word;
+}
+
 WEIR_PURE bool weir_is_v4(const struct weir_addr *address)
 {
-	for (int i = 0; i < 10; i++)
-		if (address->bytes[i])
-			return false;
-	return address->bytes[10] == 0xff && address->bytes[11] == 0xff;
+	return !weir_word(address, 0) && !weir_word(address, 1) && !address->bytes[8] &&
+	       !address->bytes[9] && address->bytes[10] == 0xff && address->bytes[11] == 0xff;
 }
 
 WEIR_PURE bool weir_same_address(const struct weir_addr *a, const struct weir_addr *b)
 {
-	for (int i = 0; i < 16; i++)
-		if (a->bytes[i] != b->bytes[i])
+	for (__u32 i = 0; i < 4; i++)
+		if (weir_word(a, i) != weir_word(b, i))
 			return false;
 	return true;
 }
@@ -298,6 +304,16 @@ WEIR_PURE bool weir_is_close(__u8 protocol, __u8 tcp_flags)
 WEIR_PURE bool weir_is_reset(__u8 protocol, __u8 tcp_flags)
 {
 	return protocol == WEIR_PROTO_TCP && (tcp_flags & WEIR_TCP_RST);
+}
+
+/* May the packet of a flow go by its entry's verdict alone? Where it can be handed to the proxy
+ * (`may_redirect`) a redirected flow's own packets may, and where it is delivered what the proxy
+ * answers. */
+WEIR_PURE bool weir_is_recalled(__u8 verdict, __u8 flags, bool answer, bool may_redirect)
+{
+	if (!(flags & WEIR_CT_PLAIN))
+		return false;
+	return verdict == WEIR_ALLOW || (verdict == WEIR_REDIRECT && answer != may_redirect);
 }
 
 /* Who speaks to a socket that is gone is told so (RFC 9293 §3.10.7.1): resets answer nothing, and

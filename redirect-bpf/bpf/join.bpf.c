@@ -166,11 +166,10 @@ __noinline int weir_may_join(const struct weir_join_state *state, __u32 revision
 	if (!(flags & WEIR_ENDPOINT_JOINED))
 		return WEIR_JOIN_OFF;
 	if (!weir_is_downstream(state->role))
-		return weir_find_return(&state->flow.tuple, bpf_ktime_get_boot_ns())
-			   ? WEIR_JOIN_SOCKETS
-			   : WEIR_JOIN_UNDECIDED;
+		return weir_find_return(&state->flow.tuple, weir_now()) ? WEIR_JOIN_SOCKETS
+									: WEIR_JOIN_UNDECIDED;
 	key = state->flow;
-	entry = weir_find_flow(&key, bpf_ktime_get_boot_ns());
+	entry = weir_find_flow(&key, weir_now());
 	if (!entry || entry->revision != revision || entry->verdict != WEIR_REDIRECT)
 		return WEIR_JOIN_UNDECIDED;
 	return WEIR_JOIN_SOCKETS;
@@ -335,7 +334,7 @@ static __noinline void weir_keep_alive(struct weir_join_state *state)
 {
 	struct weir_translation_key asked = {.kind = WEIR_TO_BACKEND};
 	struct weir_translation *service;
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now = weir_now();
 	struct weir_ct_entry *entry;
 	struct weir_ct_key key;
 	__u64 *seen;

@@ -10,6 +10,8 @@
 #include "redirect-bpf/bpf/maps.h"
 #include "redirect-bpf/bpf/services.h"
 
+#define WEIR_ENFORCED (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_EGRESS_ENFORCED)
+
 /* A flow being judged. Its tuple travels beside it: that of its first packet, which is not always
  * the packet at hand, as an answer is judged by the flow that it answers. */
 struct weir_flow {
@@ -30,7 +32,8 @@ struct weir_flow {
 	/* Of its entry, if it has one. */
 	__u8 entry_verdict;
 	__u8 entry_flags;
-	__u8 pad[7];
+	__u8 plain; /* see WEIR_CT_PLAIN */
+	__u8 pad[6];
 };
 
 /* Whose policy is asked about a flow, and about whom. */
@@ -64,7 +67,7 @@ __noinline int weir_ask(const struct weir_flow *flow, const struct weir_tuple *t
 	struct weir_policy_slot where = {};
 	struct weir_learned_entry *learned = 0;
 	struct weir_policy_key key = {};
-	__u64 groups = 0;
+	__u64 groups = 0, now = 0;
 	bool expired = false;
 	__u32 rule = 0;
 	__u16 wanted;
@@ -101,7 +104,8 @@ __noinline int weir_ask(const struct weir_flow *flow, const struct weir_tuple *t
 		learned = bpf_map_lookup_elem(&weir_learned, &learned_key);
 	}
 	if (learned) {
-		expired = flow->now > learned->expires_ns;
+		now = bpf_ktime_get_boot_ns();
+		expired = now > learned->expires_ns;
 		if (!expired || flow->established)
 			groups = learned->groups;
 	}
@@ -126,8 +130,8 @@ __noinline int weir_ask(const struct weir_flow *flow, const struct weir_tuple *t
 		rule = answer->rule;
 		key.direction |= WEIR_WITHOUT_AUDITED;
 	}
-	if (learned && answer->learned && weir_needs_touch(flow->now, learned->last_used_ns))
-		learned->last_used_ns = flow->now;
+	if (learned && answer->learned && weir_needs_touch(now, learned->last_used_ns))
+		learned->last_used_ns = now;
 	return 0;
 }
 
@@ -198,6 +202,62 @@ static __always_inline void weir_take(struct weir_flow *flow, const struct weir_
 	flow->entry_flags = entry->flags;
 	flow->verdict = entry->verdict;
 	flow->rule = entry->rule;
+}
+
+/* Of a destination: its policy has a say about what is sent to it. */
+static __always_inline bool weir_is_guarded(const struct weir_endpoint *endpoint, __u32 slot)
+{
+	return endpoint &&
+	       (endpoint->flags[slot & 1] & (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_HELD));
+}
+
+/* Are there entries of this packet's flow, if it is known? */
+static __always_inline bool weir_is_tracked(const struct weir_packet *packet,
+					    const struct weir_flow *flow)
+{
+	struct weir_addr to;
+
+	if (flow->flags & WEIR_ENFORCED)
+		return true;
+	if (flow->direction != WEIR_EGRESS)
+		return false;
+	to = packet->tuple.destination; /* Linux 6.1 takes no key of the caller's */
+	return weir_is_guarded(bpf_map_lookup_elem(&weir_endpoints, &to),
+			       weir_slot(flow->revision));
+}
+
+/* The verdict of a packet of a known TCP connection of which nothing else has to be known, by one
+ * look-up; WEIR_DENY: there is more to it. Most packets of most pods end here. */
+__noinline int weir_recall(const struct weir_packet *packet, struct weir_flow *flow,
+			   __u32 may_redirect)
+{
+	struct weir_ct_entry *entry;
+	struct weir_ct_key key;
+	__u8 flags = 0;
+	bool answer;
+
+	if (!packet || !flow || packet->reason || packet->tuple.protocol != WEIR_PROTO_TCP ||
+	    weir_is_open(packet->tuple.protocol, packet->tcp_flags) ||
+	    !weir_is_tracked(packet, flow))
+		return WEIR_DENY;
+	answer = !weir_is_from_client(&packet->tuple);
+	weir_flow_key(&key, flow->endpoint, answer ? !flow->direction : flow->direction,
+		      &packet->tuple);
+	if (answer)
+		weir_reverse(&packet->tuple, &key.tuple);
+	entry = weir_find_flow(&key, flow->now);
+	if (!entry || entry->revision != flow->revision ||
+	    !weir_is_recalled(entry->verdict, entry->flags, answer, may_redirect))
+		return WEIR_DENY;
+	if (weir_is_close(packet->tuple.protocol, packet->tcp_flags))
+		flags = WEIR_CT_CLOSING;
+	if (answer)
+		flags |= WEIR_CT_REPLIED;
+	weir_touch_flow(entry, flow->endpoint,
+			answer ? &packet->tuple.source : &packet->tuple.destination, flags,
+			flow->now);
+	weir_take(flow, entry);
+	return flow->verdict;
 }
 
 /* Finds the flow that a packet belongs to, as its next packet or as its answer. 1: its entry has
@@ -298,6 +358,9 @@ __noinline int weir_remember(const struct weir_packet *packet, struct weir_flow 
 	entry.rule = flow->rule;
 	entry.verdict = flow->verdict;
 	entry.flags = flow->learned ? WEIR_CT_LEARNED : 0;
+	/* What was not before stays so: weir_look_closer. */
+	if (flow->plain && (!flow->established || (flow->entry_flags & WEIR_CT_PLAIN)))
+		entry.flags |= WEIR_CT_PLAIN;
 	if (flow->established)
 		entry.flags |= flow->entry_flags & (WEIR_CT_REPLIED | WEIR_CT_CLOSING);
 	if (flow->is_reply)
@@ -335,7 +398,7 @@ static __always_inline void weir_track(const struct weir_packet *packet, struct 
 __noinline int weir_error_verdict(struct __sk_buff *skb, const struct weir_packet *packet,
 				  __u32 endpoint, __u32 direction, __u32 revision)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now = weir_now();
 	struct weir_packet quoted;
 	struct weir_ct_entry *entry;
 	struct weir_ct_key key;
@@ -364,7 +427,7 @@ __noinline int weir_answered_verdict(const struct weir_packet *packet, __u32 end
 		return WEIR_DENY;
 	weir_flow_key(&key, endpoint, WEIR_EGRESS, &packet->tuple);
 	weir_reverse(&packet->tuple, &key.tuple);
-	entry = weir_find_flow(&key, bpf_ktime_get_boot_ns());
+	entry = weir_find_flow(&key, weir_now());
 	return entry ? entry->verdict : WEIR_DENY;
 }
 

@@ -25,6 +25,7 @@
 /* Hosts send at most one of each kind (RFC 8200 §4.1); more is no honest packet. */
 #define WEIR_MAX_EXTENSIONS 6
 #define WEIR_MAX_IPV4_OPTIONS 40 /* bytes, each of which may be one */
+#define WEIR_TCP_FLAGS_AT 13
 
 struct weir_packet {
 	/* As policy and flows know it: of a packet to a service, the destination is its backend. */
@@ -52,8 +53,8 @@ struct weir_ipv4_header {
 	__u8 ttl;
 	__u8 protocol;
 	__u16 checksum;
-	__u8 source[4];
-	__u8 destination[4];
+	__u32 source_be;
+	__u32 destination_be;
 };
 
 struct weir_ipv6_header {
@@ -70,12 +71,12 @@ static __always_inline bool weir_load(struct __sk_buff *skb, __u32 offset, void 
 	return !bpf_skb_load_bytes_relative(skb, offset, to, length, BPF_HDR_START_NET);
 }
 
-static __always_inline void weir_map_v4(struct weir_addr *to, const __u8 *from)
+static __always_inline void weir_map_v4(struct weir_addr *to, __u32 address_be)
 {
 	__builtin_memset(to->bytes, 0, 10);
 	to->bytes[10] = 0xff;
 	to->bytes[11] = 0xff;
-	__builtin_memcpy(to->bytes + 12, from, 4);
+	__builtin_memcpy(to->bytes + 12, &address_be, 4);
 }
 
 /* A source route (RFC 791 §3.1: types 131 and 137): the destination is not where it ends up. An
@@ -112,8 +113,8 @@ static __always_inline __u8 weir_parse_ipv4(struct __sk_buff *skb, struct weir_p
 		return WEIR_DROP_MALFORMED;
 	if (header.version_length >> 4 != 4)
 		return WEIR_DROP_MALFORMED;
-	weir_map_v4(&packet->tuple.source, header.source);
-	weir_map_v4(&packet->tuple.destination, header.destination);
+	weir_map_v4(&packet->tuple.source, header.source_be);
+	weir_map_v4(&packet->tuple.destination, header.destination_be);
 	packet->has_addresses = 1;
 	packet->hop_limit = header.ttl;
 	packet->tuple.protocol = header.protocol;
@@ -188,13 +189,15 @@ static __always_inline __u8 weir_parse_transport(struct __sk_buff *skb, struct w
 						 __u32 offset, __u32 end, bool quoted)
 {
 	__u8 protocol = packet->tuple.protocol;
-	__u8 bytes[8];
-	__u32 needed = 0;
+	__u8 bytes[WEIR_TCP_FLAGS_AT + 1];
+	__u32 needed = 0, wanted = 8;
 
 	packet->payload = offset;
 	switch (protocol) {
 	case WEIR_PROTO_TCP:
 		needed = 20;
+		if (!quoted)
+			wanted = sizeof(bytes);
 		break;
 	case WEIR_PROTO_SCTP:
 		needed = 12;
@@ -209,7 +212,7 @@ static __always_inline __u8 weir_parse_transport(struct __sk_buff *skb, struct w
 	}
 	if (!quoted && end && end < offset + needed)
 		return WEIR_DROP_MALFORMED;
-	if (!weir_load(skb, offset, bytes, sizeof(bytes)))
+	if (!weir_load(skb, offset, bytes, wanted))
 		return WEIR_DROP_MALFORMED;
 	if (protocol == WEIR_PROTO_ICMP || protocol == WEIR_PROTO_ICMPV6) {
 		/* No honest packet has the other family's ICMP. */
@@ -229,9 +232,8 @@ static __always_inline __u8 weir_parse_transport(struct __sk_buff *skb, struct w
 	__builtin_memcpy(&packet->tuple.source_port_be, bytes, 2);
 	__builtin_memcpy(&packet->tuple.destination_port_be, bytes + 2, 2);
 	packet->policy_port_be = packet->tuple.destination_port_be;
-	if (protocol == WEIR_PROTO_TCP && !quoted &&
-	    !weir_load(skb, offset + 13, &packet->tcp_flags, 1))
-		return WEIR_DROP_MALFORMED;
+	if (protocol == WEIR_PROTO_TCP && !quoted)
+		packet->tcp_flags = bytes[WEIR_TCP_FLAGS_AT];
 	return WEIR_DROP_NONE;
 }
 

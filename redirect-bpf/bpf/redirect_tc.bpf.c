@@ -34,10 +34,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define WEIR_PACKET_HOST 0  /* PACKET_HOST of linux/if_packet.h */
 #define WEIR_FAMILY_IPV6 10 /* AF_INET6 */
 
-#define WEIR_ENFORCED (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_EGRESS_ENFORCED)
-/* Of a destination: its policy has a say about what is sent to it. */
-#define WEIR_GUARDED (WEIR_ENDPOINT_INGRESS_ENFORCED | WEIR_ENDPOINT_HELD)
-
 static __always_inline bool weir_is_held(const struct weir_endpoint *endpoint, __u32 slot)
 {
 	return endpoint && (endpoint->flags[slot & 1] & WEIR_ENDPOINT_HELD);
@@ -81,7 +77,7 @@ static __always_inline void weir_begin(struct weir_flow *flow, const struct weir
 				       __u8 direction)
 {
 	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->now = bpf_ktime_get_boot_ns();
+	flow->now = weir_now();
 	flow->revision = revision;
 	flow->endpoint = self->id;
 	flow->flags = self->flags[weir_slot(revision)];
@@ -90,18 +86,28 @@ static __always_inline void weir_begin(struct weir_flow *flow, const struct weir
 	flow->reason_direction = direction;
 }
 
+/* What weir_from_pod does with what weir_recall has found. */
+static __always_inline int weir_go_on_known(struct __sk_buff *skb, const struct weir_packet *packet,
+					    const struct weir_flow *flow, __u32 workers)
+{
+	if (flow->verdict == WEIR_REDIRECT)
+		return weir_redirect(skb, packet, flow, workers);
+	weir_count(WEIR_COUNT_ALLOWED);
+	return WEIR_NEXT;
+}
+
 SEC("tc")
 int weir_from_pod(struct __sk_buff *skb)
 {
 	struct weir_config config = weir_read_config();
 	__u32 slot = weir_slot(config.revision);
-	struct weir_endpoint *self, *other;
+	struct weir_endpoint *self;
 	struct weir_packet packet;
 	struct weir_choice choice;
 	struct weir_flow flow;
 	__u32 mark = weir_without_mark(skb->mark);
 	int answers, verdict;
-	__u16 guarded;
+	bool from_client, guarded;
 	__u8 reason;
 
 	if (mark != skb->mark)
@@ -123,11 +129,16 @@ int weir_from_pod(struct __sk_buff *skb)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_EGRESS);
 	if (weir_is_loopback(&packet.tuple.destination))
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_TO_LOOPBACK, WEIR_EGRESS);
+	from_client = weir_is_from_client(&packet.tuple);
+	if (from_client && weir_recall(&packet, &flow, true))
+		return weir_go_on_known(skb, &packet, &flow, config.workers);
 	answers = weir_answers_proxy(skb, &packet, 1);
 	if (answers == WEIR_ANSWERS_RESET)
 		return weir_answered_late(skb, &packet);
 	if (answers)
 		return weir_answered(skb);
+	if (!from_client && weir_recall(&packet, &flow, true))
+		return weir_go_on_known(skb, &packet, &flow, config.workers);
 
 	__builtin_memset(&choice, 0, sizeof(choice));
 	choice.now = flow.now;
@@ -164,8 +175,8 @@ int weir_from_pod(struct __sk_buff *skb)
 		}
 	}
 
-	other = bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination);
-	guarded = other ? other->flags[slot & 1] & WEIR_GUARDED : 0;
+	guarded =
+	    weir_is_guarded(bpf_map_lookup_elem(&weir_endpoints, &packet.tuple.destination), slot);
 	if (!(flow.flags & WEIR_ENFORCED) && !guarded && choice.step != WEIR_SERVICE_CHOOSE) {
 		weir_count(WEIR_COUNT_UNTOUCHED);
 		return weir_go_on(skb, &packet, &choice);
@@ -187,6 +198,7 @@ int weir_from_pod(struct __sk_buff *skb)
 		}
 	}
 
+	flow.plain = choice.no_service;
 	weir_track(&packet, &flow, true);
 	if (flow.verdict != WEIR_DENY && choice.step == WEIR_SERVICE_CHOOSE &&
 	    !weir_keep_backend(&packet, &choice))
@@ -227,7 +239,7 @@ static __always_inline bool weir_leaves_by_mark(struct __sk_buff *skb,
 
 	if (mark == WEIR_MARK_FROM_PROXY) {
 		if (!packet->reason)
-			weir_record_return(packet, bpf_ktime_get_boot_ns());
+			weir_record_return(packet, weir_now());
 		weir_count(WEIR_COUNT_FROM_PROXY);
 		*action = WEIR_NEXT;
 		return true;
@@ -240,36 +252,32 @@ static __always_inline bool weir_leaves_by_mark(struct __sk_buff *skb,
 }
 
 /* The verdict of weir_to_pod on an IP packet. */
-static __always_inline int weir_deliver(struct __sk_buff *skb, struct weir_packet *packet,
-					const struct weir_endpoint *self, __u32 revision)
+static __always_inline int weir_deliver(struct __sk_buff *skb, const struct weir_packet *packet,
+					struct weir_flow *flow)
 {
-	struct weir_flow flow;
-
-	weir_begin(&flow, packet, self, revision, WEIR_INGRESS);
-	if (flow.flags & WEIR_ENDPOINT_HELD)
-		return weir_drop_packet(packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
-	if (!(flow.flags & WEIR_ENFORCED)) {
+	if (!(flow->flags & WEIR_ENFORCED)) {
 		weir_count(WEIR_COUNT_UNTOUCHED);
 		return WEIR_NEXT;
 	}
 	if (packet->reason) {
-		if (flow.flags & WEIR_ENDPOINT_INGRESS_ENFORCED)
-			return weir_drop_packet(packet, flow.endpoint, packet->reason,
+		if (flow->flags & WEIR_ENDPOINT_INGRESS_ENFORCED)
+			return weir_drop_packet(packet, flow->endpoint, packet->reason,
 						WEIR_INGRESS);
 		weir_count(WEIR_COUNT_ALLOWED);
 		return WEIR_NEXT;
 	}
 	if (packet->icmp_role == WEIR_ICMP_ERROR &&
-	    weir_error_verdict(skb, packet, flow.endpoint, WEIR_EGRESS, revision) != WEIR_DENY) {
+	    weir_error_verdict(skb, packet, flow->endpoint, WEIR_EGRESS, flow->revision) !=
+		WEIR_DENY) {
 		weir_count(WEIR_COUNT_ALLOWED);
 		return WEIR_NEXT;
 	}
 
-	weir_track(packet, &flow, false);
-	if (flow.verdict == WEIR_REDIRECT && !flow.is_reply)
-		weir_deny(&flow, WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS);
-	if (flow.verdict == WEIR_DENY)
-		return weir_drop_flow(packet, &flow);
+	weir_track(packet, flow, false);
+	if (flow->verdict == WEIR_REDIRECT && !flow->is_reply)
+		weir_deny(flow, WEIR_DROP_MISSED_REDIRECT, WEIR_INGRESS);
+	if (flow->verdict == WEIR_DENY)
+		return weir_drop_flow(packet, flow);
 	weir_count(WEIR_COUNT_ALLOWED);
 	return WEIR_NEXT;
 }
@@ -282,7 +290,7 @@ int weir_to_pod(struct __sk_buff *skb)
 	struct weir_backend wire = {}, service = {};
 	struct weir_endpoint *self;
 	struct weir_packet packet;
-	__u64 now;
+	struct weir_flow flow;
 	__u8 reason;
 	int action, answer;
 
@@ -305,18 +313,25 @@ int weir_to_pod(struct __sk_buff *skb)
 	/* Not an address of this pod: nobody can say which policy it falls under. */
 	if (!self || self->ifindex != skb->ifindex)
 		return weir_drop_packet(&packet, 0, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
-	now = bpf_ktime_get_boot_ns();
+	weir_begin(&flow, &packet, self, config.revision, WEIR_INGRESS);
+	if (flow.flags & WEIR_ENDPOINT_HELD)
+		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
+	if (weir_recall(&packet, &flow, false)) {
+		weir_count(WEIR_COUNT_ALLOWED);
+		return WEIR_NEXT;
+	}
 	wire.address = packet.tuple.source;
 	wire.port_be = packet.tuple.source_port_be;
-	answer = weir_find_answer(&packet, &service, now);
-	action = weir_deliver(skb, &packet, self, config.revision);
+	answer = weir_find_answer(&packet, &service, flow.now);
+	flow.plain = answer == WEIR_ANSWER_PLAIN;
+	action = weir_deliver(skb, &packet, &flow);
 	if (action != WEIR_NEXT)
 		return action;
 	if (answer == WEIR_ANSWER_OF_BACKEND &&
 	    !weir_rewrite(skb, &packet, &wire, &service, WEIR_SIDE_SOURCE))
 		return WEIR_SHOT;
 	if (packet.icmp_role == WEIR_ICMP_ERROR && !packet.reason &&
-	    !weir_name_service_in_error(skb, &packet, now))
+	    !weir_name_service_in_error(skb, &packet, flow.now))
 		return WEIR_SHOT;
 	return WEIR_NEXT;
 }
@@ -375,6 +390,11 @@ static __always_inline int weir_enter(struct __sk_buff *skb, bool by_pods_ports)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_NO_POLICY, WEIR_INGRESS);
 	if (!(flow.flags & WEIR_ENFORCED) || weir_passes_as_neighbour(&packet, slot))
 		return WEIR_NEXT;
+	verdict = weir_recall(&packet, &flow, true);
+	if (verdict == WEIR_REDIRECT)
+		return weir_redirect(skb, &packet, &flow, config.workers);
+	if (verdict == WEIR_ALLOW)
+		return WEIR_NEXT;
 	if (packet.reason) {
 		if (flow.flags & WEIR_ENDPOINT_INGRESS_ENFORCED)
 			return weir_drop_packet(&packet, flow.endpoint, packet.reason,
@@ -391,7 +411,7 @@ static __always_inline int weir_enter(struct __sk_buff *skb, bool by_pods_ports)
 
 	/* Answers to the pod's own flows are judged in weir_to_pod. Only the proxy answers a flow
 	 * that was redirected, and it is not out there. */
-	weir_find_answer(&packet, &service, flow.now);
+	flow.plain = weir_find_answer(&packet, &service, flow.now) == WEIR_ANSWER_PLAIN;
 	verdict = weir_answered_verdict(&packet, flow.endpoint);
 	if (verdict == WEIR_REDIRECT)
 		return weir_drop_packet(&packet, flow.endpoint, WEIR_DROP_MISSED_REDIRECT,
@@ -466,8 +486,8 @@ static __always_inline void weir_read_asked(const struct bpf_sk_lookup *context,
 	} else {
 		source = context->remote_ip4;
 		destination = context->local_ip4;
-		weir_map_v4(&asked->source, (const __u8 *)&source);
-		weir_map_v4(&asked->destination, (const __u8 *)&destination);
+		weir_map_v4(&asked->source, source);
+		weir_map_v4(&asked->destination, destination);
 	}
 	asked->source_port_be = context->remote_port;
 	asked->destination_port_be = bpf_htons((__u16)context->local_port);

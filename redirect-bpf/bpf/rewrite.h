@@ -276,8 +276,8 @@ __noinline int weir_make_unreachable_v4(struct __sk_buff *skb, const struct weir
 	header.ip.total_length_be = bpf_htons(sizeof(header) + sizeof(quoted));
 	header.ip.ttl = 64;
 	header.ip.protocol = WEIR_PROTO_ICMP;
-	__builtin_memcpy(header.ip.source, packet->asked.address.bytes + 12, 4);
-	__builtin_memcpy(header.ip.destination, packet->tuple.source.bytes + 12, 4);
+	header.ip.source_be = weir_word(&packet->asked.address, 3);
+	header.ip.destination_be = weir_word(&packet->tuple.source, 3);
 	sum = bpf_csum_diff(0, 0, (__be32 *)&header, sizeof(header.ip), 0);
 	header.ip.checksum = weir_fold(sum);
 	header.type = 3;

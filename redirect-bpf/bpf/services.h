@@ -30,7 +30,8 @@ struct weir_choice {
 	struct weir_backend backend; /* ANSWER_SELF: the service as the pod knows it */
 	__u32 endpoint;
 	__u8 step;
-	__u8 pad[7];
+	__u8 no_service; /* what is asked for is no address of one */
+	__u8 pad[6];
 };
 
 static __always_inline bool weir_is_translated(const struct weir_packet *packet)
@@ -181,8 +182,10 @@ __noinline int weir_find_backend(const struct weir_packet *packet, struct weir_c
 	    (packet->tuple.protocol != WEIR_PROTO_TCP && packet->tuple.protocol != WEIR_PROTO_UDP))
 		return 0;
 	service_key.address = packet->asked.address;
-	if (!bpf_map_lookup_elem(&weir_services, &service_key))
+	if (!bpf_map_lookup_elem(&weir_services, &service_key)) {
+		choice->no_service = 1;
 		return 0;
+	}
 	service_key.port_be = packet->asked.port_be;
 	service_key.protocol = packet->tuple.protocol;
 	service = bpf_map_lookup_elem(&weir_services, &service_key);

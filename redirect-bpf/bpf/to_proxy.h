@@ -122,7 +122,7 @@ enum {
 __noinline int weir_answers_proxy(struct __sk_buff *skb, const struct weir_packet *packet,
 				  __u32 from_pod)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now = weir_now();
 	struct weir_packet quoted;
 	struct weir_tuple answer;
 	__u64 found;

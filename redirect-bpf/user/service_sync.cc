@@ -1,6 +1,6 @@
 #include "redirect-bpf/user/service_sync.h"
 
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 #include "redirect-bpf/bpf/decide.h"
 #include "redirect-bpf/user/map_sync.h"
 
@@ -83,7 +83,7 @@ void ServiceSync::remove_sets_except(const std::set<std::uint32_t>& kept) {
 // The address entries of services with flows that are not over.
 std::set<ServiceSync::Key> ServiceSync::called_addresses() const {
   std::set<Key> called;
-  const std::uint64_t now = boottime_ns();
+  const std::uint64_t now = monotonic_ns();
   for (const weir_translation_key& key : list_keys<weir_translation_key>(x_maps.translations)) {
     weir_translation value{};
     if (key.kind == WEIR_TO_BACKEND &&

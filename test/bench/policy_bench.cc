@@ -2,7 +2,7 @@
 // learned addresses; verdicts a second at L7. Prints tables; policy.sh runs it.
 #include "policy-compiler/compiler.h"
 #include "policy-compiler/eval/sequential_numbers.h"
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 #include "redirect-bpf/user/bpf_redirector.h"
 #include "redirect-bpf/user/bpffs.h"
 #include "redirect-bpf/user/cleanup.h"

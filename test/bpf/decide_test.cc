@@ -142,6 +142,23 @@ TEST_CASE("a redirected packet is marked, looked up or assigned") {
   CHECK(weir_redirect_step(WEIR_PROTO_SCTP, false, 0) == WEIR_STEP_REFUSE);
 }
 
+TEST_CASE("a packet goes by its flow's verdict alone where no service has a part in it") {
+  for (const bool answer : {false, true}) {
+    for (const bool may_redirect : {false, true}) {
+      CHECK(weir_is_recalled(WEIR_ALLOW, WEIR_CT_PLAIN, answer, may_redirect));
+      CHECK_FALSE(weir_is_recalled(WEIR_ALLOW, 0, answer, may_redirect));
+      CHECK_FALSE(weir_is_recalled(WEIR_DENY, WEIR_CT_PLAIN, answer, may_redirect));
+      CHECK_FALSE(weir_is_recalled(WEIR_REDIRECT, 0, answer, may_redirect));
+      CHECK_FALSE(weir_is_recalled(99, WEIR_CT_PLAIN, answer, may_redirect));
+    }
+  }
+  // To the proxy only where a packet can be handed to it; from it only where it is delivered.
+  CHECK(weir_is_recalled(WEIR_REDIRECT, WEIR_CT_PLAIN, false, true));
+  CHECK(weir_is_recalled(WEIR_REDIRECT, WEIR_CT_PLAIN, true, false));
+  CHECK_FALSE(weir_is_recalled(WEIR_REDIRECT, WEIR_CT_PLAIN, false, false));
+  CHECK_FALSE(weir_is_recalled(WEIR_REDIRECT, WEIR_CT_PLAIN, true, true));
+}
+
 TEST_CASE("neighbour messages pass where they cannot leave the link") {
   const weir_addr multicast = address("ff02::1:ff00:1"), link = address("fe80::1"),
                   global = address("2001:db8::1"), wide = address("ff0e::1");

@@ -1,4 +1,4 @@
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 #include "redirect-bpf/abi/weir_abi.h"
 #include "test/bpf/data_path.h"
 #include "test/bpf/judge_cases.h"

@@ -1,7 +1,7 @@
 #include "proxy/control/flow_rows.h"
 
 #include "policy-compiler/eval/sequential_numbers.h"
-#include "proxy/base/boot_clock.h"
+#include "proxy/base/clocks.h"
 #include "proxy/endpoint/cluster.h"
 #include "test/unit/dns/fakes.h"
 
