@@ -1,6 +1,5 @@
 #include "redirect-bpf/user/bpf_redirector.h"
 
-#include "proxy/base/log.h"
 #include "redirect-bpf/user/bpffs.h"
 #include "redirect-bpf/user/cleanup.h"
 #include "redirect-bpf/user/routes.h"
@@ -26,16 +25,15 @@ std::uint16_t flags_of(const EndpointState& endpoint) {
       (endpoint.joined ? WEIR_ENDPOINT_JOINED : 0u));
 }
 
-weir_learned_key learned_key(std::uint32_t endpoint, const IpAddress& address) {
-  return {.endpoint = endpoint, .address = to_abi(address)};
-}
-
-Error joined(const std::vector<std::string>& errors) {
+Result<void> joined(const std::vector<std::string>& errors) {
+  if (errors.empty()) {
+    return {};
+  }
   std::string text;
   for (const std::string& error : errors) {
     text += text.empty() ? error : "; " + error;
   }
-  return {std::make_error_code(std::errc::not_enough_memory), text};
+  return Error{std::make_error_code(std::errc::not_enough_memory), text};
 }
 
 } // namespace
@@ -43,16 +41,14 @@ Error joined(const std::vector<std::string>& errors) {
 BpfRedirector::BpfRedirector(Options options, BpfObject object, Interfaces interfaces,
                              Attachments attachments)
     : x_options(std::move(options)), x_object(std::move(object)),
-      x_interfaces(std::move(interfaces)), x_attachments(std::move(attachments)),
-      x_identities(x_object.maps().identities),
+      x_interfaces(std::move(interfaces), std::move(attachments), x_object.programs(),
+                   x_object.maps()),
+      x_identities(x_object.maps().identities), x_learned(x_object.maps().learned),
       x_services({.services = x_object.maps().services,
                   .backends = x_object.maps().backends,
                   .members = x_object.maps().members,
                   .translations = x_object.maps().translations}),
-      x_births({.interfaces = x_object.maps().interfaces,
-                .births = x_object.maps().births,
-                .names = x_object.maps().names}),
-      x_events(nullptr, &ring_buffer__free) {}
+      x_acceleration(pin_folder(x_options.bpffs)), x_events(nullptr, &ring_buffer__free) {}
 
 BpfRedirector::~BpfRedirector() = default;
 
@@ -92,7 +88,7 @@ Result<std::unique_ptr<BpfRedirector>> BpfRedirector::open(Options options) {
     return reopen.error();
   }
   redirector->x_reopen = std::move(*reopen);
-  if (auto begun = redirector->x_births.begin(redirector->x_object.programs().find_netns); !begun) {
+  if (auto begun = redirector->x_interfaces.begin(); !begun) {
     return begun.error();
   }
   return redirector;
@@ -111,12 +107,6 @@ Result<void> BpfRedirector::adopt() {
     weir_endpoint endpoint{};
     if (bpf_map_lookup_elem(maps.endpoints, &address, &endpoint) == 0) {
       x_endpoints[from_abi(address).bytes()] = endpoint;
-    }
-  }
-  for (const auto port : list_keys<std::uint32_t>(maps.bridges)) {
-    std::uint32_t bridge = 0;
-    if (bpf_map_lookup_elem(maps.bridges, &port, &bridge) == 0) {
-      x_bridges[port] = bridge;
     }
   }
   auto take = [](void* self, void* data, std::size_t size) {
@@ -171,10 +161,7 @@ Result<void> BpfRedirector::apply(const IdentityRows& identities,
     }
     x_first_revision = x_config.revision;
   }
-  if (!errors.empty()) {
-    return joined(errors);
-  }
-  return {};
+  return joined(errors);
 }
 
 BpfRedirector::WantedEndpoints BpfRedirector::plan(std::span<const EndpointState> endpoints,
@@ -343,127 +330,18 @@ void BpfRedirector::remove_gone(const WantedEndpoints& wanted) {
     return !wanted.contains(policy.first) && bpf_map_delete_elem(maps.policies, &key) == 0;
   });
   if (endpoint_gone) {
-    const std::lock_guard lock(x_learned_mutex);
-    for (const weir_learned_key& key : list_keys<weir_learned_key>(maps.learned)) {
-      if (!wanted.contains(key.endpoint)) {
-        (void)bpf_map_delete_elem(maps.learned, &key);
-      }
-    }
+    x_learned.remove_except([&](std::uint32_t endpoint) { return wanted.contains(endpoint); });
   }
-}
-
-void BpfRedirector::write_bridges(std::vector<std::string>& errors) {
-  const auto& all = x_interfaces.all();
-  std::map<std::uint32_t, std::uint32_t> wanted;
-  for (const auto& [index, interface] : all) {
-    const auto master = all.find(interface.master);
-    if (master != all.end() && master->second.bridge) {
-      wanted.emplace(index, interface.master);
-    }
-  }
-  const int map = x_object.maps().bridges;
-  for (const auto& [port, bridge] : x_bridges) {
-    if (!wanted.contains(port)) {
-      (void)bpf_map_delete_elem(map, &port); // else only ENOENT
-    }
-  }
-  for (auto entry = wanted.begin(); entry != wanted.end();) {
-    const auto known = x_bridges.find(entry->first);
-    if ((known == x_bridges.end() || known->second != entry->second) &&
-        bpf_map_update_elem(map, &entry->first, &entry->second, BPF_ANY) != 0) {
-      errors.push_back(errno_error("write weir_bridges").text());
-      entry = wanted.erase(entry);
-    } else {
-      ++entry;
-    }
-  }
-  x_bridges = std::move(wanted);
-}
-
-// One that is a known pod's meanwhile, or no pod's, is held anew should it become unknown again.
-void BpfRedirector::follow_holds(const std::set<std::string>& pod_interfaces) {
-  std::map<std::uint64_t, Hold> holds;
-  for (const auto& [index, interface] : x_interfaces.all()) {
-    if (x_others && interface.veth && !x_others->contains(interface.name) &&
-        !pod_interfaces.contains(interface.name)) {
-      const auto before = x_holds.find(interface.serial);
-      holds.emplace(interface.serial, before != x_holds.end()
-                                          ? before->second
-                                          : Hold{.begun = std::chrono::steady_clock::now()});
-    }
-  }
-  x_holds = std::move(holds);
-}
-
-bool BpfRedirector::is_held(const Interface& interface) const {
-  const auto hold = x_holds.find(interface.serial);
-  return hold != x_holds.end() && !hold->second.ended;
-}
-
-std::set<int> BpfRedirector::bridges_of_pods(const std::set<std::string>& pod_interfaces) const {
-  std::set<int> bridges, mixed;
-  for (const auto& [index, interface] : x_interfaces.all()) {
-    if (interface.master != 0) {
-      (pod_interfaces.contains(interface.name) || is_held(interface) ? bridges : mixed)
-          .insert(interface.master);
-    }
-  }
-  std::erase_if(bridges, [&](int bridge) { return mixed.contains(bridge); });
-  return bridges;
 }
 
 void BpfRedirector::attach_interfaces(std::vector<std::string>& errors) {
-  write_bridges(errors); // first: a port that has its program hands packets up
   std::set<std::string> pods;
   for (const auto& [id, name] : x_interface_names) {
     if (!name.empty()) {
       pods.insert(name);
     }
   }
-  const Programs& programs = x_object.programs();
-  follow_holds(pods);
-  const std::set<int> bridges = bridges_of_pods(pods);
-  std::set<std::string> all_attached;
-  for (const bool pod_interfaces : {true, false}) {
-    for (const auto& [index, interface] : x_interfaces.all()) {
-      if (pods.contains(interface.name) != pod_interfaces) {
-        continue;
-      }
-      if (interface.loopback) { // no way out, and none in
-        if (auto added = x_births.add(index, interface.serial); !added) {
-          errors.push_back(interface.name + ": " + added.error().text());
-        }
-        continue;
-      }
-      const int from_net = bridges.contains(index) ? programs.from_ports : programs.from_net;
-      const bool judged = pod_interfaces || is_held(interface);
-      auto attached = x_attachments.attach(index, interface, judged ? programs.from_pod : from_net,
-                                           judged ? programs.to_pod : programs.to_net);
-      if (attached) {
-        attached = x_births.add(index, interface.serial);
-      } else {
-        x_births.remove(index);
-      }
-      if (attached) {
-        all_attached.insert(interface.name);
-      } else if (attached.error().code.value() != ENODEV) { // gone meanwhile
-        errors.push_back(interface.name + ": " + attached.error().text());
-      }
-    }
-  }
-  {
-    const std::lock_guard lock(x_attached_mutex);
-    x_attached = std::move(all_attached);
-  }
-  x_attachments.forget_missing(x_interfaces.all());
-  x_births.forget_missing(x_interfaces.all());
-  // Now that all that are there have their programs: from here on what has none is news.
-  if (auto attached = x_attachments.attach_socket(programs.to_socket); !attached) {
-    errors.push_back(attached.error().text());
-  }
-  if (auto held = x_births.hold(pods, x_others ? &*x_others : nullptr); !held) {
-    errors.push_back(held.error().text());
-  }
+  x_interfaces.attach(pods, errors);
 }
 
 Result<void> BpfRedirector::handle_netlink() {
@@ -494,48 +372,24 @@ Result<void> BpfRedirector::handle_netlink() {
     endpoint = value;
   }
   attach_interfaces(errors);
-  if (!errors.empty()) {
-    return joined(errors);
-  }
-  return {};
-}
-
-bool BpfRedirector::attached(const std::string& interface) {
-  const std::lock_guard lock(x_attached_mutex);
-  return x_attached.contains(interface);
+  return joined(errors);
 }
 
 Result<void> BpfRedirector::hold_new_pods(OtherInterfaces others) {
-  x_others = std::move(others);
+  x_interfaces.hold_new_pods(std::move(others));
   std::vector<std::string> errors;
   if (x_first_revision) {
     attach_interfaces(errors);
   }
-  if (!errors.empty()) {
-    return joined(errors);
-  }
-  return {};
+  return joined(errors);
 }
 
 Result<void> BpfRedirector::end_holds(std::chrono::steady_clock::time_point begun) {
-  bool any = false;
-  for (const auto& [index, interface] : x_interfaces.all()) {
-    const auto hold = x_holds.find(interface.serial);
-    if (hold != x_holds.end() && !hold->second.ended && hold->second.begun <= begun) {
-      hold->second.ended = any = true;
-      log::warning("{}: nobody has said whose interface this is; it is held no longer, and no "
-                   "policy has a say in what it sends",
-                   interface.name);
-    }
-  }
   std::vector<std::string> errors;
-  if (any && x_first_revision) {
+  if (x_interfaces.end_holds(begun) && x_first_revision) {
     attach_interfaces(errors);
   }
-  if (!errors.empty()) {
-    return joined(errors);
-  }
-  return {};
+  return joined(errors);
 }
 
 Result<void> BpfRedirector::set_services(std::span<const ServiceState> services) {
@@ -548,79 +402,21 @@ std::optional<SocketAddress> BpfRedirector::backend_of(const SocketAddress& clie
   return x_services.backend_of(client, destination, protocol);
 }
 
-Result<void> BpfRedirector::learn(const LearnedAddress& learned) {
-  const weir_learned_key key = learned_key(learned.endpoint, learned.address);
-  weir_learned_entry entry{};
-  const std::lock_guard lock(x_learned_mutex);
-  (void)bpf_map_lookup_elem(x_object.maps().learned, &key, &entry); // not there: all zero
-  entry.groups |= learned.groups;
-  entry.expires_ns = std::max<std::uint64_t>(entry.expires_ns, learned.expires_ns);
-  if (bpf_map_update_elem(x_object.maps().learned, &key, &entry, BPF_ANY) != 0) {
-    return errno_error("write weir_learned");
-  }
-  return {};
-}
-
-Result<void> BpfRedirector::set_learned(const LearnedAddress& learned) {
-  const weir_learned_key key = learned_key(learned.endpoint, learned.address);
-  const int map = x_object.maps().learned;
-  const std::lock_guard lock(x_learned_mutex);
-  if (learned.groups == 0) {
-    if (bpf_map_delete_elem(map, &key) != 0 && errno != ENOENT) {
-      return errno_error("remove from weir_learned");
-    }
-    return {};
-  }
-  weir_learned_entry entry{};
-  (void)bpf_map_lookup_elem(map, &key, &entry); // last_used_ns stays
-  entry.groups = learned.groups;
-  entry.expires_ns = learned.expires_ns;
-  if (bpf_map_update_elem(map, &key, &entry, BPF_ANY) != 0) {
-    return errno_error("write weir_learned");
-  }
-  return {};
-}
-
-std::vector<LearnedAddress> BpfRedirector::list_learned() {
-  std::vector<LearnedAddress> learned;
-  const int map = x_object.maps().learned;
-  const std::lock_guard lock(x_learned_mutex);
-  for (const weir_learned_key& key : list_keys<weir_learned_key>(map)) {
-    weir_learned_entry entry{};
-    if (bpf_map_lookup_elem(map, &key, &entry) == 0) {
-      IpAddress::Bytes bytes;
-      std::copy(std::begin(key.address.bytes), std::end(key.address.bytes), bytes.begin());
-      learned.push_back({key.endpoint, IpAddress(bytes), entry.groups, entry.expires_ns});
-    }
-  }
-  return learned;
-}
-
-std::uint64_t BpfRedirector::last_used_ns(std::uint32_t endpoint, const IpAddress& address) {
-  const weir_learned_key key = learned_key(endpoint, address);
-  weir_learned_entry entry{};
-  return bpf_map_lookup_elem(x_object.maps().learned, &key, &entry) == 0 ? entry.last_used_ns : 0;
-}
-
 Result<void> BpfRedirector::set_listeners(std::span<const WorkerListeners> workers) {
   if (workers.size() > WEIR_MAX_WORKERS) {
     return invalid_error("more than " + std::to_string(WEIR_MAX_WORKERS) + " workers");
   }
   const int map = x_object.maps().listeners;
-  x_tcp_listeners.clear();
+  std::vector<int> tcp;
   for (const WorkerListeners& sockets : workers) {
     for (const int socket : {sockets.tcp4, sockets.tcp6}) {
       if (socket >= 0) {
-        x_tcp_listeners.push_back(socket);
+        tcp.push_back(socket);
       }
     }
   }
-  if (x_acceleration) {
-    for (const int socket : x_tcp_listeners) {
-      if (auto added = x_acceleration->add_listener(socket); !added) {
-        return added.error();
-      }
-    }
+  if (auto told = x_acceleration.set_listeners(std::move(tcp)); !told) {
+    return told;
   }
   const auto write = [map](std::uint32_t index, int socket) {
     const auto value = static_cast<std::uint64_t>(socket);
@@ -649,7 +445,9 @@ Result<void> BpfRedirector::set_listeners(std::span<const WorkerListeners> worke
 }
 
 Result<void> BpfRedirector::clear_listeners() {
-  x_tcp_listeners.clear();
+  if (auto told = x_acceleration.set_listeners({}); !told) {
+    return told;
+  }
   if (auto written = write_config(x_config.revision, 0); !written) {
     return written.error();
   }
@@ -689,53 +487,6 @@ std::vector<MapUse> BpfRedirector::map_use() {
     }
   }
   return uses;
-}
-
-Result<void> BpfRedirector::set_acceleration(bool enabled) {
-  const std::lock_guard lock(x_acceleration_mutex);
-  x_accelerates = false;
-  if (!enabled) {
-    x_acceleration_reason = "switched off";
-    return x_acceleration ? x_acceleration->set_enabled(false) : Result<void>{};
-  }
-  const Result<void> begun = begin_acceleration();
-  x_accelerates = begun.has_value();
-  x_acceleration_reason = begun ? "" : begun.error().text();
-  return begun;
-}
-
-Result<void> BpfRedirector::begin_acceleration() {
-  if (!x_acceleration) {
-    auto opened = Acceleration::open(pin_folder(x_options.bpffs));
-    if (!opened) {
-      return opened.error();
-    }
-    x_may_leave.store(&x_acceleration.emplace(std::move(*opened)), std::memory_order_release);
-  }
-  for (const int socket : x_tcp_listeners) {
-    if (auto added = x_acceleration->add_listener(socket); !added) {
-      return added;
-    }
-  }
-  return x_acceleration->set_enabled(true);
-}
-
-bool BpfRedirector::leave_acceleration(int socket) {
-  const Acceleration* const acceleration = x_may_leave.load(std::memory_order_acquire);
-  return acceleration == nullptr || acceleration->leave(socket);
-}
-
-AccelerationState BpfRedirector::acceleration() {
-  const std::lock_guard lock(x_acceleration_mutex);
-  AccelerationState state;
-  state.enabled = x_accelerates;
-  state.reason = x_acceleration_reason;
-  if (x_acceleration) {
-    if (const auto counts = x_acceleration->counts()) {
-      std::copy(std::begin(counts->of), std::end(counts->of), std::begin(state.counts));
-    }
-  }
-  return state;
 }
 
 int BpfRedirector::event_fd() const { return ring_buffer__epoll_fd(x_events.get()); }

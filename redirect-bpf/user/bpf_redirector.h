@@ -11,7 +11,7 @@
 //      as they are, or HELD where the address is new or another pod's now
 //   4. the revision is raised by one: every packet from here on meets the new state, whole
 //   5. addresses, learned addresses and tries of pods that are gone are removed
-//   6. interfaces get their programs, pods' first
+//   6. interfaces get their programs, pods' first (interface_sync.h)
 //
 // Until 4 nothing has changed for anybody but new addresses, which are held; after 4 nothing of the
 // old state decides. So no packet meets a mixture, and a failure before 4 leaves the old state.
@@ -19,32 +19,26 @@
 // old ones too, and else held: old rows under new identities could miss a deny.
 // Map-in-map writes wait until running programs are done, so no packet sees a slot being filled.
 //
-// Interfaces: those that an EndpointState names get weir_from_pod and weir_to_pod, all others but
-// loopback weir_from_net and weir_to_net; a bridge of which all ports are pods' has weir_from_ports
-// in place of weir_from_net. New pods' that are held get the pods' programs as well: as no address
-// is theirs, these drop everything. One that appears later gets them when its notification is read:
-// the control thread must poll netlink_fd(). Until then the others' programs hold it (births.h).
+// An interface that appears later gets its programs when its notification is read: the control
+// thread must poll netlink_fd(). Until then the others' programs hold it (births.h).
 //
 // Owner and thread: control, which also polls the descriptors. learn(), set_learned(),
 // last_used_ns(), backend_of(), attached(), attach_mode(), acceleration() and leave_acceleration()
 // may be called by any thread. All in the node's network namespace.
 #pragma once
 
-#include "redirect-bpf/user/acceleration.h"
-#include "redirect-bpf/user/attachment.h"
+#include "redirect-bpf/user/acceleration_switch.h"
 #include "redirect-bpf/user/identity_sync.h"
-#include "redirect-bpf/user/interfaces.h"
+#include "redirect-bpf/user/interface_sync.h"
+#include "redirect-bpf/user/learned_map.h"
 #include "redirect-bpf/user/loader.h"
 #include "redirect-bpf/user/map_sync.h"
 #include "redirect-bpf/user/redirector.h"
 #include "redirect-bpf/user/service_sync.h"
 
-#include <atomic>
 #include <chrono>
-#include <compare>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -80,10 +74,14 @@ public:
   std::optional<SocketAddress> backend_of(const SocketAddress& client,
                                           const SocketAddress& destination,
                                           std::uint8_t protocol) override;
-  Result<void> learn(const LearnedAddress& learned) override;
-  Result<void> set_learned(const LearnedAddress& learned) override;
-  std::vector<LearnedAddress> list_learned() override;
-  std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) override;
+  Result<void> learn(const LearnedAddress& learned) override { return x_learned.learn(learned); }
+  Result<void> set_learned(const LearnedAddress& learned) override {
+    return x_learned.set(learned);
+  }
+  std::vector<LearnedAddress> list_learned() override { return x_learned.list(); }
+  std::uint64_t last_used_ns(std::uint32_t endpoint, const IpAddress& address) override {
+    return x_learned.last_used_ns(endpoint, address);
+  }
   // Flows that are redirected already are looked at again, so that those whose proxy is gone get
   // an answer (RST) and do not hang.
   Result<void> set_listeners(std::span<const WorkerListeners> workers) override;
@@ -92,12 +90,14 @@ public:
   Result<void> end_holds(std::chrono::steady_clock::time_point begun) override;
   Result<Counters> counters() override;
   std::vector<MapUse> map_use() override;
-  Result<void> set_acceleration(bool enabled) override;
-  AccelerationState acceleration() override;
-  bool leave_acceleration(int socket) override;
-  bool attached(const std::string& interface) override;
+  Result<void> set_acceleration(bool enabled) override {
+    return x_acceleration.set_enabled(enabled);
+  }
+  AccelerationState acceleration() override { return x_acceleration.state(); }
+  bool leave_acceleration(int socket) override { return x_acceleration.leave(socket); }
+  bool attached(const std::string& interface) override { return x_interfaces.attached(interface); }
   [[nodiscard]] std::string_view attach_mode() const override {
-    return name_of(x_attachments.mode());
+    return name_of(x_interfaces.mode());
   }
 
   // Readable when interfaces have come or gone; then call handle_netlink().
@@ -135,21 +135,16 @@ private:
                        std::vector<std::string>& errors);
   Result<void> write_config(std::uint32_t revision, std::uint32_t workers);
   void remove_gone(const WantedEndpoints& wanted);
-  void write_bridges(std::vector<std::string>& errors);
-  void follow_holds(const std::set<std::string>& pod_interfaces);
-  [[nodiscard]] bool is_held(const Interface& interface) const;
-  [[nodiscard]] std::set<int> bridges_of_pods(const std::set<std::string>& pod_interfaces) const;
   void attach_interfaces(std::vector<std::string>& errors);
-  Result<void> begin_acceleration();
 
   Options x_options;
   BpfObject x_object;
-  Interfaces x_interfaces;
-  Attachments x_attachments;
+  InterfaceSync x_interfaces;
   IdentitySync x_identities;
-  UniqueFd x_reopen;
+  LearnedMap x_learned;
   ServiceSync x_services;
-  BirthSync x_births;
+  AccelerationSwitch x_acceleration;
+  UniqueFd x_reopen;
   std::unique_ptr<ring_buffer, void (*)(ring_buffer*)> x_events;
   std::vector<weir_event> x_taken_events;
   std::size_t x_most_events = 0;
@@ -158,24 +153,7 @@ private:
   Slot x_policies[WEIR_SLOTS];
   std::map<Address, weir_endpoint> x_endpoints;           // what weir_endpoints holds
   std::map<std::uint32_t, std::string> x_interface_names; // by endpoint
-  std::map<std::uint32_t, std::uint32_t> x_bridges;       // what weir_bridges holds
-  std::mutex x_attached_mutex;
-  std::set<std::string> x_attached;        // guarded by it
-  std::optional<OtherInterfaces> x_others; // nothing: new pods are not held
-  struct Hold {
-    std::chrono::steady_clock::time_point begun;
-    bool ended = false;
-  };
-  std::map<std::uint64_t, Hold> x_holds; // by Interface::serial: those taken for a new pod's
   std::optional<std::uint32_t> x_first_revision; // nothing: apply() has put nothing in force yet
-  std::vector<int> x_tcp_listeners;              // of the proxy; its own, while they listen
-
-  std::mutex x_acceleration_mutex;                       // guards the next three
-  std::optional<Acceleration> x_acceleration;            // once there, until the end
-  std::atomic<const Acceleration*> x_may_leave{nullptr}; // the same, without the mutex
-  bool x_accelerates = false;
-  std::string x_acceleration_reason = "switched off";
-  std::mutex x_learned_mutex; // weir_learned is read, changed and written back
 };
 
 } // namespace weir::redirect

@@ -13,9 +13,6 @@ namespace weir::redirect {
 
 namespace {
 
-// Newer than the headers of Linux 6.1.
-constexpr auto kTcxIngress = static_cast<bpf_attach_type>(46);
-constexpr auto kTcxEgress = static_cast<bpf_attach_type>(47);
 constexpr std::uint32_t kTcxLink = 11;     // BPF_LINK_TYPE_TCX
 constexpr std::uint32_t kBefore = 1u << 3; // BPF_F_BEFORE: with no other named, first of all
 

@@ -7,10 +7,16 @@
 #include "proxy/base/unique_fd.h"
 #include "redirect-bpf/user/interface_hooks.h"
 
+#include <linux/bpf.h>
+
 #include <string>
 #include <utility>
 
 namespace weir::redirect {
+
+// BPF_TCX_INGRESS and BPF_TCX_EGRESS: newer than the headers of Linux 6.1.
+inline constexpr auto kTcxIngress = static_cast<bpf_attach_type>(46);
+inline constexpr auto kTcxEgress = static_cast<bpf_attach_type>(47);
 
 class TcxLinks final : public InterfaceHooks {
 public:

@@ -1,6 +1,7 @@
 // Programs of others on the hooks that weir uses: their order stays, both do their work, and weir
 // takes away only its own.
 #include "redirect-bpf/user/cleanup.h"
+#include "redirect-bpf/user/tcx_links.h"
 #include "test/bpf/datagrams.h"
 #include "test/bpf/small_node.h"
 
@@ -19,9 +20,7 @@
 namespace weir::test {
 namespace {
 
-// Newer than the headers of Linux 6.1.
-constexpr auto kTcxIngress = static_cast<bpf_attach_type>(46);
-constexpr auto kTcxEgress = static_cast<bpf_attach_type>(47);
+using redirect::kTcxEgress, redirect::kTcxIngress;
 constexpr std::uint32_t kBefore = 1u << 3; // BPF_F_BEFORE
 
 class Foreign {

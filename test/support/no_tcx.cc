@@ -1,5 +1,7 @@
 // Preloaded (LD_PRELOAD), it makes a kernel one without tcx links, as those before Linux 6.6 are,
 // to whoever asks by libbpf.
+#include "redirect-bpf/user/tcx_links.h"
+
 #include <bpf/bpf.h>
 #include <dlfcn.h>
 
@@ -7,7 +9,7 @@
 
 extern "C" int bpf_link_create(int program, int target, bpf_attach_type type,
                                const bpf_link_create_opts* options) {
-  constexpr int kTcxIngress = 46, kTcxEgress = 47; // newer than the headers of Linux 6.1
+  using weir::redirect::kTcxEgress, weir::redirect::kTcxIngress;
   if (type == kTcxIngress || type == kTcxEgress) {
     errno = EINVAL;
     return -EINVAL;
