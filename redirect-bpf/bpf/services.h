@@ -172,7 +172,7 @@ __noinline int weir_find_backend(const struct weir_packet *packet, struct weir_c
 	struct weir_translation_key key = {};
 	struct weir_service_key service_key = {};
 	struct weir_translation *known, *back;
-	struct weir_service *service;
+	struct weir_service *service = 0;
 	bool opens, same_set = false, member = false;
 
 	if (!packet || !choice)
@@ -186,18 +186,21 @@ __noinline int weir_find_backend(const struct weir_packet *packet, struct weir_c
 		choice->no_service = 1;
 		return 0;
 	}
-	service_key.port_be = packet->asked.port_be;
-	service_key.protocol = packet->tuple.protocol;
-	service = bpf_map_lookup_elem(&weir_services, &service_key);
-	if (service)
-		choice->service = *service;
 	key.tuple = packet->tuple;
 	known = weir_find_translation(&key, choice->now);
+	opens = weir_is_open(packet->tuple.protocol, packet->tcp_flags);
+	/* A running connection stays where it is, whatever became of the service. */
+	if (!known || opens || packet->tuple.protocol != WEIR_PROTO_TCP) {
+		service_key.port_be = packet->asked.port_be;
+		service_key.protocol = packet->tuple.protocol;
+		service = bpf_map_lookup_elem(&weir_services, &service_key);
+	}
+	if (service)
+		choice->service = *service;
 	if (known && service) {
 		same_set = known->set == service->set;
 		member = same_set || weir_is_member(service->set, &known->other);
 	}
-	opens = weir_is_open(packet->tuple.protocol, packet->tcp_flags);
 	choice->step = weir_service_step(packet->tuple.protocol, opens, known, service, same_set,
 					 member, choice->service.backends);
 	if (choice->step == WEIR_SERVICE_KEEP && known) {
