@@ -7,11 +7,13 @@ namespace weir::redirect {
 
 Result<void> AccelerationSwitch::set_listeners(std::vector<int> listeners) {
   x_listeners = std::move(listeners);
-  if (x_acceleration) {
-    for (const int socket : x_listeners) {
-      if (auto added = x_acceleration->add_listener(socket); !added) {
-        return added.error();
-      }
+  return x_acceleration ? add_listeners() : Result<void>{};
+}
+
+Result<void> AccelerationSwitch::add_listeners() {
+  for (const int socket : x_listeners) {
+    if (auto added = x_acceleration->add_listener(socket); !added) {
+      return added;
     }
   }
   return {};
@@ -38,7 +40,7 @@ Result<void> AccelerationSwitch::begin() {
     }
     x_may_leave.store(&x_acceleration.emplace(std::move(*opened)), std::memory_order_release);
   }
-  if (auto added = set_listeners(std::move(x_listeners)); !added) {
+  if (auto added = add_listeners(); !added) {
     return added;
   }
   return x_acceleration->set_enabled(true);

@@ -30,6 +30,7 @@ public:
 
 private:
   Result<void> begin();
+  Result<void> add_listeners();
 
   std::string x_folder;
   std::vector<int> x_listeners;                          // the caller's, while they listen

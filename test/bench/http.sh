@@ -123,26 +123,20 @@ endpoints:
   - {name: server, namespace: bench, labels: {app: server}, ips: [10.0.1.14], interface: lxcs-weir}
   - {name: joined-client, namespace: bench, labels: {app: client}, ips: [10.0.1.19], interface: lxcc-joined}
   - {name: joined-server, namespace: bench, labels: {app: server}, ips: [10.0.1.20], interface: lxcs-joined}
-  - {name: packets-client, namespace: bench, labels: {app: packets-client}, ips: [10.0.1.21], interface: lxcc-packets}
-  - {name: packets-server, namespace: bench, labels: {app: packets-server}, ips: [10.0.1.22], interface: lxcs-packets}
+  - {name: packets-client, namespace: bench, labels: {app: packets}, ips: [10.0.1.21], interface: lxcc-packets}
+  - {name: packets-server, namespace: bench, labels: {app: packets}, ips: [10.0.1.22], interface: lxcs-packets}
 END
 cat >"$dir/policies/packets.yaml" <<'END'
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
-metadata: {name: packets-client, namespace: bench}
+metadata: {name: packets, namespace: bench}
 spec:
-  endpointSelector: {matchLabels: {app: packets-client}}
+  endpointSelector: {matchLabels: {app: packets}}
   egress:
-    - toEndpoints: [{matchLabels: {app: packets-server}}]
+    - toEndpoints: [{matchLabels: {app: packets}}]
       toPorts: [{ports: [{port: "80", protocol: TCP}]}]
----
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {name: packets-server, namespace: bench}
-spec:
-  endpointSelector: {matchLabels: {app: packets-server}}
   ingress:
-    - fromEndpoints: [{matchLabels: {app: packets-client}}]
+    - fromEndpoints: [{matchLabels: {app: packets}}]
       toPorts: [{ports: [{port: "80", protocol: TCP}]}]
 END
 cat >"$dir/weir.yaml" <<END

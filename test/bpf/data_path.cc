@@ -2,6 +2,7 @@
 
 #include "redirect-bpf/user/bpffs.h"
 #include "redirect-bpf/user/cleanup.h"
+#include "test/support/must.h"
 #include "test/support/netns.h"
 
 #include <arpa/inet.h>
@@ -17,12 +18,6 @@
 namespace weir::test {
 
 namespace {
-
-void must(bool done, const char* what) {
-  if (!done) {
-    throw std::runtime_error(what);
-  }
-}
 
 weir_addr abi(std::string_view text) { return redirect::to_abi(IpAddress::parse(text).value()); }
 

@@ -36,6 +36,7 @@ inline constexpr Family kFamilies[] = {
 };
 
 inline constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kAck = 0x10, kUrg = 0x20;
+inline constexpr std::uint8_t kSynAck = kSyn | kAck;
 inline constexpr auto kIngress = WEIR_ENDPOINT_INGRESS_ENFORCED;
 inline constexpr auto kEgress = WEIR_ENDPOINT_EGRESS_ENFORCED;
 

@@ -12,7 +12,6 @@ using namespace weir::test;
 
 namespace {
 
-constexpr std::uint8_t kSynAck = kSyn | kAck;
 constexpr std::uint64_t kFar = ~0ull;
 
 } // namespace

@@ -1,4 +1,4 @@
-// Packets in the middle of a connection are judged by one look-up where that is enough (judge.h,
+// Packets of a known connection are judged by one look-up where that is enough (judge.h,
 // weir_recall). Which look-up is guessed from the ports; what comes out must not depend on that.
 #include "test/bpf/data_path.h"
 #include "test/support/netns.h"
@@ -10,8 +10,6 @@
 
 namespace weir::test {
 namespace {
-
-constexpr std::uint8_t kSynAck = kSyn | kAck;
 
 // Two ports: once the one who opens has the higher one, as clients do, once the lower one.
 struct Ports {

@@ -3,6 +3,7 @@
 #include "redirect-bpf/user/bpffs.h"
 #include "redirect-bpf/user/cleanup.h"
 #include "redirect-bpf/user/tcx_links.h"
+#include "test/support/must.h"
 
 #include <bpf/bpf.h>
 #include <catch2/catch_test_macros.hpp>
@@ -16,7 +17,6 @@
 #include <cerrno>
 #include <chrono>
 #include <stdexcept>
-#include <system_error>
 #include <thread>
 
 namespace weir::test {
@@ -25,14 +25,8 @@ namespace {
 
 constexpr auto kLimit = std::chrono::seconds(5);
 
-[[noreturn]] void fail(const char* what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
-
 void set_option(int socket, int level, int name, int value) {
-  if (::setsockopt(socket, level, name, &value, sizeof(value)) != 0) {
-    fail("setsockopt");
-  }
+  must(::setsockopt(socket, level, name, &value, sizeof(value)) == 0, "setsockopt");
 }
 
 } // namespace
@@ -173,9 +167,7 @@ UniqueFd bound_socket(const NetNs& where, int type, const SocketAddress& address
   const bool v6 = !address.ip.is_v4();
   UniqueFd socket(where.on_thread(
       [&] { return ::socket(v6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }));
-  if (!socket.valid()) {
-    fail("socket");
-  }
+  must(socket.valid(), "socket");
   if (options.transparent) {
     set_option(socket.get(), v6 ? int{SOL_IPV6} : int{SOL_IP},
                v6 ? int{IPV6_TRANSPARENT} : int{IP_TRANSPARENT}, 1);
@@ -185,27 +177,22 @@ UniqueFd bound_socket(const NetNs& where, int type, const SocketAddress& address
   }
   sockaddr_storage storage{};
   const socklen_t length = address.to_sockaddr(storage);
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
-    fail("bind");
-  }
+  must(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0, "bind");
   return socket;
 }
 
 UniqueFd tcp_listener(const NetNs& where, const SocketAddress& address, SocketOptions options) {
   UniqueFd listener = bound_socket(where, SOCK_STREAM, address, options);
-  if (::listen(listener.get(), 16) != 0) {
-    fail("listen");
-  }
+  must(::listen(listener.get(), 16) == 0, "listen");
   return listener;
 }
 
 void start_connect(int socket, const SocketAddress& to) {
   sockaddr_storage storage{};
   const socklen_t length = to.to_sockaddr(storage);
-  if (::connect(socket, reinterpret_cast<const sockaddr*>(&storage), length) != 0 &&
-      errno != EINPROGRESS) {
-    fail("connect");
-  }
+  must(::connect(socket, reinterpret_cast<const sockaddr*>(&storage), length) == 0 ||
+           errno == EINPROGRESS,
+       "connect");
 }
 
 bool wait_for(int socket, short events) {

@@ -2,14 +2,13 @@
 #pragma once
 
 #include "proxy/base/unique_fd.h"
+#include "test/support/must.h"
 #include "test/support/netns.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <cstdint>
-#include <system_error>
 
 namespace weir::test {
 
@@ -20,10 +19,9 @@ inline UniqueFd listening_socket(const NetNs& where, std::uint16_t port, int bac
     sockaddr_in6 any{};
     any.sin6_family = AF_INET6;
     any.sin6_port = htons(port);
-    if (!fd.valid() || ::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0 ||
-        ::listen(fd.get(), backlog) != 0) {
-      throw std::system_error(errno, std::generic_category(), "listen");
-    }
+    must(fd.valid() && ::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) == 0 &&
+             ::listen(fd.get(), backlog) == 0,
+         "listen");
     return fd;
   });
 }

@@ -1,11 +1,11 @@
 #include "test/support/bpf_runner.h"
 
+#include "test/support/must.h"
+
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
 #include <array>
-#include <cerrno>
-#include <system_error>
 
 namespace weir::test {
 
@@ -26,9 +26,7 @@ BpfRun run_tc_program(int program, const Bytes& packet, std::uint32_t mark, std:
   options.ctx_out = &context;
   options.ctx_size_out = sizeof(context);
   options.repeat = runs;
-  if (bpf_prog_test_run_opts(program, &options) != 0) {
-    throw std::system_error(errno, std::generic_category(), "run a BPF program");
-  }
+  must(bpf_prog_test_run_opts(program, &options) == 0, "run a BPF program");
   return {static_cast<int>(options.retval), context.mark, options.duration};
 }
 

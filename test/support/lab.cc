@@ -1,5 +1,7 @@
 #include "test/support/lab.h"
 
+#include "test/support/must.h"
+
 #include <boost/json/parse.hpp>
 
 #include <arpa/inet.h>
@@ -10,7 +12,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -166,9 +167,7 @@ TemporaryFolder::~TemporaryFolder() {
 
 BpffsMount::BpffsMount(fs::path path) : x_path(std::move(path)) {
   fs::create_directory(x_path);
-  if (::mount("bpf", x_path.c_str(), "bpf", 0, nullptr) != 0) {
-    throw std::system_error(errno, std::generic_category(), "mount a bpffs");
-  }
+  must(::mount("bpf", x_path.c_str(), "bpf", 0, nullptr) == 0, "mount a bpffs");
 }
 
 BpffsMount::~BpffsMount() { ::umount2(x_path.c_str(), MNT_DETACH); }

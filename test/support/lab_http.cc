@@ -1,5 +1,7 @@
 #include "test/support/lab_http.h"
 
+#include "test/support/must.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -8,10 +10,8 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <charconv>
 #include <stdexcept>
-#include <system_error>
 
 namespace weir::test {
 namespace {
@@ -89,9 +89,7 @@ std::optional<HttpConnection> HttpConnection::open(const std::string& address, s
                                                    std::chrono::milliseconds limit) {
   const Destination destination = parse(address, port);
   UniqueFd fd(::socket(destination.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) {
-    throw std::system_error(errno, std::generic_category(), "socket");
-  }
+  must(fd.valid(), "socket");
   timeval time{};
   time.tv_sec = limit.count() / 1000;
   time.tv_usec = limit.count() % 1000 * 1000;
