@@ -17,10 +17,6 @@ namespace {
 constexpr std::chrono::milliseconds kDrainPause{500};
 constexpr std::size_t kMaxSpare = 100;
 
-Http2Exchange& exchange_of(StreamEnd& end) {
-  return static_cast<Http2Exchange::End&>(end).exchange;
-}
-
 // What an error on one side means to the other: errors of the connection's own workings are not
 // the other side's.
 ErrorCode passed_on(ErrorCode error) {
@@ -37,116 +33,13 @@ ErrorCode passed_on(ErrorCode error) {
   }
 }
 
+void detach(Http2Exchange& exchange) {
+  if (exchange.upstream != nullptr) {
+    exchange.upstream->detach(exchange);
+  }
+}
+
 } // namespace
-
-// --- the server's side
-
-Http2Upstream::Http2Upstream(Http2Bridge& bridge, TimePoint now)
-    : x_bridge(bridge), x_connection(http2::Connection::Role::kClient, bridge.x_options.limits,
-                                     *this, bridge.x_metrics),
-      x_since(now) {}
-
-void Http2Upstream::on_settings() {
-  x_ready = true;
-  send_waiting();
-}
-
-void Http2Upstream::send_waiting() {
-  while (x_ready && !x_waiting.empty() && x_open < x_connection.max_streams_of_peer()) {
-    Http2Exchange& exchange = *x_waiting.front();
-    if (!x_bridge.send(exchange)) {
-      on_goaway();
-      return;
-    }
-    x_waiting.pop_front();
-  }
-}
-
-void Http2Upstream::on_goaway() {
-  x_draining = true;
-  // What the server has not seen may be asked of it anew.
-  std::deque<Http2Exchange*> waiting;
-  waiting.swap(x_waiting);
-  for (Http2Exchange* exchange : waiting) {
-    x_bridge.detach(*exchange);
-    x_bridge.forward(*exchange);
-  }
-}
-
-void Http2Upstream::on_informational(StreamEnd& end) {
-  Http2Exchange& exchange = exchange_of(end);
-  if (end.peer_ended || end.informational_heads > x_bridge.x_options.limits.max_informational ||
-      http2::examine(end.incoming, x_bridge.x_response)) {
-    x_bridge.x_metrics.upstream_protocol_errors.add();
-    x_connection.reset(end, ErrorCode::kProtocolError);
-    x_bridge.fail(exchange, 502, "upstream-malformed-head");
-  } else if (!exchange.answered) {
-    end.stalled_since.reset();
-    x_bridge.x_client.send_informational(exchange.client, x_bridge.x_response.fields);
-  }
-}
-
-void Http2Upstream::on_head(StreamEnd& end, bool end_stream) {
-  Http2Exchange& exchange = exchange_of(end);
-  if (exchange.own_answer) {
-    return;
-  }
-  if (http2::examine(end.incoming, x_bridge.x_response) || x_bridge.x_response.status < 200) {
-    x_bridge.x_metrics.upstream_protocol_errors.add();
-    x_connection.reset(end, ErrorCode::kProtocolError);
-    x_bridge.fail(exchange, 502, "upstream-malformed-head");
-    return;
-  }
-  exchange.answered = true;
-  exchange.status = x_bridge.x_response.status;
-  if (end_stream) {
-    exchange.client.outgoing.end();
-  }
-  x_bridge.x_client.respond(exchange.client, x_bridge.x_response.fields, end_stream);
-}
-
-void Http2Upstream::on_body(StreamEnd& end, std::span<const std::uint8_t> bytes) {
-  Http2Exchange& exchange = exchange_of(end);
-  if (!exchange.client.open || exchange.own_answer) {
-    x_connection.consume(end, bytes.size());
-    return;
-  }
-  exchange.client.outgoing.append(bytes);
-  x_bridge.x_client.resume(exchange.client);
-}
-
-void Http2Upstream::on_trailers(StreamEnd& end) {
-  Http2Exchange& exchange = exchange_of(end);
-  if (!end.peer_ended ||
-      http2::filter_trailers(end.incoming, x_bridge.x_options.limits, x_bridge.x_trailers)) {
-    x_bridge.x_metrics.upstream_protocol_errors.add();
-    x_connection.reset(end, ErrorCode::kProtocolError);
-    x_bridge.fail(exchange, 502, "upstream-malformed-trailers");
-    return;
-  }
-  if (!exchange.own_answer) {
-    exchange.client.outgoing.end_with(x_bridge.x_trailers);
-    x_bridge.x_client.resume(exchange.client);
-  }
-}
-
-void Http2Upstream::on_end(StreamEnd& end) {
-  Http2Exchange& exchange = exchange_of(end);
-  if (!exchange.own_answer) {
-    exchange.client.outgoing.end();
-    x_bridge.x_client.resume(exchange.client);
-  }
-}
-
-void Http2Upstream::on_body_sent(StreamEnd& end, std::size_t bytes) {
-  x_bridge.x_client.consume(exchange_of(end).client, bytes);
-}
-
-void Http2Upstream::on_closed(StreamEnd& end, ErrorCode error) {
-  x_bridge.server_closed(exchange_of(end), error);
-}
-
-// --- the client's side
 
 Http2Bridge::Http2Bridge(const Options& options, HttpJudge& judge, Http2Host& host,
                          WorkerMetrics& metrics, AccessLog& access_log, unsigned writer,
@@ -168,32 +61,26 @@ void Http2Bridge::client_bytes(std::span<const std::uint8_t> bytes, TimePoint no
 void Http2Bridge::upstream_bytes(Http2Upstream& upstream, std::span<const std::uint8_t> bytes,
                                  TimePoint now) {
   x_now = now;
-  if (!upstream.x_lost) {
-    upstream.x_connection.feed(bytes, now);
+  if (!upstream.lost()) {
+    upstream.connection().feed(bytes, now);
     settle();
   }
 }
 
 void Http2Bridge::settle() {
   for (Http2Upstream& upstream : x_upstreams) {
-    if (!upstream.x_lost && upstream.x_connection.over()) {
+    if (!upstream.lost() && upstream.connection().over()) {
       upstream_lost(upstream, 502,
-                    upstream.x_ready ? "upstream-protocol-error" : "upstream-not-http2");
+                    upstream.ready() ? "upstream-protocol-error" : "upstream-not-http2");
     }
   }
 }
 
-void Http2Bridge::upstream_connected(Http2Upstream& upstream, TimePoint now) {
-  upstream.x_connected = true;
-  upstream.x_since = now;
-}
-
 void Http2Bridge::upstream_lost(Http2Upstream& upstream, int status, std::string_view reason) {
-  if (upstream.x_lost) {
+  if (upstream.lost()) {
     return;
   }
-  upstream.x_lost = true;
-  upstream.x_waiting.clear();
+  upstream.lose();
   for (auto at = x_exchanges.begin(); at != x_exchanges.end();) {
     Exchange& exchange = *at++; // may be released
     if (exchange.upstream != &upstream) {
@@ -212,12 +99,8 @@ void Http2Bridge::upstream_lost(Http2Upstream& upstream, int status, std::string
   }
 }
 
-bool Http2Bridge::disposable(const Http2Upstream& upstream) const {
-  return upstream.x_lost || (upstream.x_draining && upstream.x_streams == 0);
-}
-
 void Http2Bridge::erase(Http2Upstream& upstream) {
-  WEIR_CHECK(upstream.x_streams == 0);
+  WEIR_CHECK(!upstream.serves());
   x_upstreams.remove_if([&](const Http2Upstream& each) { return &each == &upstream; });
 }
 
@@ -259,7 +142,7 @@ StreamEnd* Http2Bridge::on_open() {
 }
 
 void Http2Bridge::on_head(StreamEnd& end, bool end_stream) {
-  Exchange& exchange = exchange_of(end);
+  Exchange& exchange = Exchange::of(end);
   std::swap(exchange.request.received, end.incoming);
   const http::Refusal refusal = http2::examine(exchange.request, x_options.limits);
   if (end_stream) {
@@ -290,11 +173,10 @@ void Http2Bridge::forward(Exchange& exchange) {
   Http2Upstream* upstream = x_upstreams.empty() ? nullptr : &x_upstreams.back();
   const bool dial = upstream == nullptr || !upstream->takes_streams();
   if (dial) {
-    upstream = &x_upstreams.emplace_back(*this, x_now);
+    Http2Downstream& downstream = *this;
+    upstream = &x_upstreams.emplace_back(x_options.limits, downstream, x_metrics, x_now);
   }
-  exchange.upstream = upstream;
-  ++upstream->x_streams;
-  upstream->x_waiting.push_back(&exchange);
+  upstream->attach(exchange);
   if (dial) {
     x_host.dial(*upstream);
   } else {
@@ -302,37 +184,10 @@ void Http2Bridge::forward(Exchange& exchange) {
   }
 }
 
-bool Http2Bridge::send(Exchange& exchange) {
-  x_fields.clear();
-  http2::write_fields(exchange.request, x_fields);
-  exchange.edits.apply(x_fields);
-  const http2::BodyQueue& body = exchange.server.outgoing;
-  const bool empty = body.ended() && body.size() == 0 && body.trailers().size() == 0;
-  if (!exchange.upstream->x_connection.send_request(exchange.server, x_fields, empty)) {
-    return false;
-  }
-  ++exchange.upstream->x_open;
-  return true;
-}
-
-bool Http2Bridge::waits(const Exchange& exchange) {
-  return exchange.upstream != nullptr && !exchange.server.open && !exchange.server_done;
-}
-
-void Http2Bridge::detach(Exchange& exchange) {
-  if (exchange.upstream != nullptr) {
-    if (waits(exchange)) {
-      std::erase(exchange.upstream->x_waiting, &exchange);
-    }
-    --exchange.upstream->x_streams;
-    exchange.upstream = nullptr;
-  }
-}
-
 // The server is not to go on with this request; it may never have seen it.
 void Http2Bridge::cancel_server(Exchange& exchange, ErrorCode error) {
   if (exchange.server.open) {
-    exchange.upstream->x_connection.reset(exchange.server, error);
+    exchange.upstream->connection().reset(exchange.server, error);
   } else {
     detach(exchange);
   }
@@ -348,24 +203,24 @@ void Http2Bridge::disown_answer(Exchange& exchange) {
   if (!exchange.own_answer) {
     exchange.own_answer = true;
     if (exchange.upstream != nullptr) {
-      exchange.upstream->x_connection.consume(exchange.server, exchange.client.outgoing.size());
+      exchange.upstream->connection().consume(exchange.server, exchange.client.outgoing.size());
     }
   }
 }
 
 void Http2Bridge::on_body(StreamEnd& end, std::span<const std::uint8_t> bytes) {
-  Exchange& exchange = exchange_of(end);
+  Exchange& exchange = Exchange::of(end);
   exchange.bytes_in += bytes.size();
   if (exchange.upstream == nullptr || exchange.server_done || exchange.server.reset_by_owner) {
     x_client.consume(end, bytes.size());
     return;
   }
   exchange.server.outgoing.append(bytes);
-  exchange.upstream->x_connection.resume(exchange.server);
+  exchange.upstream->connection().resume(exchange.server);
 }
 
 void Http2Bridge::on_trailers(StreamEnd& end) {
-  Exchange& exchange = exchange_of(end);
+  Exchange& exchange = Exchange::of(end);
   if (!end.peer_ended || http2::filter_trailers(end.incoming, x_options.limits, x_trailers)) {
     x_metrics.http_parse_errors.add();
     reset_client(exchange, ErrorCode::kProtocolError, AccessVerdict::kError, "malformed-trailers");
@@ -374,23 +229,23 @@ void Http2Bridge::on_trailers(StreamEnd& end) {
   }
   if (exchange.upstream != nullptr && !exchange.server_done) {
     exchange.server.outgoing.end_with(x_trailers);
-    exchange.upstream->x_connection.resume(exchange.server);
+    exchange.upstream->connection().resume(exchange.server);
   }
 }
 
 void Http2Bridge::on_end(StreamEnd& end) {
-  Exchange& exchange = exchange_of(end);
+  Exchange& exchange = Exchange::of(end);
   if (exchange.upstream != nullptr && !exchange.server_done) {
     exchange.server.outgoing.end();
-    exchange.upstream->x_connection.resume(exchange.server);
+    exchange.upstream->connection().resume(exchange.server);
   }
 }
 
 void Http2Bridge::on_body_sent(StreamEnd& end, std::size_t bytes) {
-  Exchange& exchange = exchange_of(end);
+  Exchange& exchange = Exchange::of(end);
   exchange.bytes_out += bytes;
   if (exchange.upstream != nullptr && !exchange.own_answer) {
-    exchange.upstream->x_connection.consume(exchange.server, bytes);
+    exchange.upstream->connection().consume(exchange.server, bytes);
     if (exchange.server_done && end.outgoing.size() == 0) {
       detach(exchange);
     }
@@ -398,7 +253,7 @@ void Http2Bridge::on_body_sent(StreamEnd& end, std::size_t bytes) {
 }
 
 void Http2Bridge::on_closed(StreamEnd& end, ErrorCode error) {
-  Exchange& exchange = exchange_of(end);
+  Exchange& exchange = Exchange::of(end);
   const bool whole = error == ErrorCode::kNoError && end.local_ended;
   if (!exchange.recorded) {
     if (whole) {
@@ -413,7 +268,7 @@ void Http2Bridge::on_closed(StreamEnd& end, ErrorCode error) {
   }
   // Answer bytes that nobody will read any more.
   if (exchange.upstream != nullptr && !exchange.own_answer) {
-    exchange.upstream->x_connection.consume(exchange.server, end.outgoing.size());
+    exchange.upstream->connection().consume(exchange.server, end.outgoing.size());
   }
   end.outgoing.reset();
   // A server that has answered early still gets the whole request.
@@ -428,8 +283,6 @@ void Http2Bridge::on_closed(StreamEnd& end, ErrorCode error) {
 
 void Http2Bridge::server_closed(Exchange& exchange, ErrorCode error) {
   exchange.server_done = true;
-  Http2Upstream& upstream = *exchange.upstream;
-  --upstream.x_open;
   drop_request_body(exchange);
   const bool whole = exchange.server.peer_ended;
   if (!whole && !exchange.answered && error == ErrorCode::kProtocolError) {
@@ -450,7 +303,6 @@ void Http2Bridge::server_closed(Exchange& exchange, ErrorCode error) {
     detach(exchange);
   }
   release_if_done(exchange);
-  upstream.send_waiting();
 }
 
 void Http2Bridge::note(Exchange& exchange, const policy::L7Decision& decision) {
@@ -482,7 +334,6 @@ void Http2Bridge::answer(Exchange& exchange, int status, AccessVerdict verdict,
   x_client.respond(exchange.client, own.fields, own.body.empty());
 }
 
-// The server has not answered, or not to the end.
 void Http2Bridge::fail(Exchange& exchange, int status, std::string_view reason) {
   if (exchange.own_answer) {
     return;
@@ -513,16 +364,7 @@ void Http2Bridge::release_if_done(Exchange& exchange) {
   if (x_spare.size() >= kMaxSpare) {
     x_exchanges.erase(at);
   } else {
-    for (StreamEnd* end :
-         {static_cast<StreamEnd*>(&exchange.client), static_cast<StreamEnd*>(&exchange.server)}) {
-      end->clear();
-    }
-    exchange.request.clear();
-    exchange.answered = exchange.own_answer = exchange.recorded = exchange.server_done = false;
-    exchange.status = 0;
-    exchange.denial.clear();
-    exchange.edits.clear();
-    exchange.bytes_in = exchange.bytes_out = 0;
+    exchange.clear();
     x_spare.splice(x_spare.begin(), x_exchanges, at);
   }
   if (x_exchanges.empty()) {
@@ -543,27 +385,12 @@ void Http2Bridge::record(Exchange& exchange, AccessVerdict verdict, std::string_
 
   const HttpJudge::Labels labels = x_judge.labels();
   AccessRecord record;
-  record.time = exchange.time;
   record.verdict = verdict;
   record.direction = labels.direction;
-  record.protocol = "http";
   record.source = labels.source;
   record.destination = labels.destination;
-  record.method = exchange.request.method;
-  record.path = exchange.request.path;
-  record.host = exchange.request.host;
-  if (exchange.status != 0) {
-    record.status = exchange.status;
-  }
   record.reason = reason;
-  if (verdict == AccessVerdict::kDenied || verdict == AccessVerdict::kAudit) {
-    exchange.denial.describe(record);
-  }
-  record.header_mismatches = exchange.edits.mismatches();
-  record.bytes_in = exchange.bytes_in;
-  record.bytes_out = exchange.bytes_out;
-  record.duration = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::steady_clock::now() - exchange.start);
+  exchange.describe(record);
   x_metrics.http_duration.add(static_cast<std::uint64_t>(record.duration->count()));
   if (!x_access_log.write(x_writer, record)) {
     x_metrics.access_log_lost.add();
@@ -648,7 +475,7 @@ void Http2Bridge::end_stalled(TimePoint now) {
       // What has begun may take its time: nobody knows how long a stream of messages pauses.
       const bool unanswered = server.open && server.local_ended && !exchange.answered;
       if (lasts(server,
-                unanswered || waits(exchange) || shut(server, exchange.upstream->x_connection))) {
+                unanswered || exchange.waits() || shut(server, exchange.upstream->connection()))) {
         fail(exchange, 504, unanswered ? "upstream-timeout" : "upstream-stalled");
         cancel_server(exchange, ErrorCode::kCancel);
       }
@@ -662,12 +489,10 @@ void Http2Bridge::tick(TimePoint now) {
     return;
   }
   for (Http2Upstream& upstream : x_upstreams) {
-    const bool silent = upstream.x_connected && !upstream.x_ready &&
-                        now - upstream.x_since > x_options.handshake_timeout;
-    if (silent) {
+    if (upstream.silent(now, x_options.handshake_timeout)) {
       upstream_lost(upstream, 502, "upstream-not-http2");
-    } else if (upstream.x_ready && !upstream.x_lost &&
-               !upstream.x_connection.check_deadlines(now)) {
+    } else if (upstream.ready() && !upstream.lost() &&
+               !upstream.connection().check_deadlines(now)) {
       upstream_lost(upstream, 504, "upstream-stalled");
     }
   }

@@ -164,7 +164,7 @@ asio::awaitable<void> Http2Session::run_upstream(Http2Session& session, Upstream
   }
   metrics.upstream_connections_opened.add();
   pipe.stream = std::move(connected.stream);
-  session.x_bridge.upstream_connected(pipe.upstream, session.x_service.watchdog.now());
+  pipe.upstream.connected(session.x_service.watchdog.now());
   session.x_gate.spawn(write_blocked(session, pipe));
   pipe.writing = true;
   session.pump();
@@ -253,7 +253,7 @@ void Http2Session::pump() {
     x_again = false;
     bool wrote = !x_ended && flush(x_client);
     for (UpstreamPipe& pipe : x_upstreams) {
-      if (!pipe.closed && !x_bridge.disposable(pipe.upstream)) {
+      if (!pipe.closed && !pipe.upstream.disposable()) {
         wrote = flush(pipe) || wrote;
         if (pipe.broken) {
           x_bridge.upstream_lost(pipe.upstream, 502, "upstream-closed");
@@ -277,7 +277,7 @@ void Http2Session::close_upstream(UpstreamPipe& pipe) {
     return;
   }
   if (pipe.stream) {
-    if (!pipe.broken && !x_bridge.disposable(pipe.upstream)) {
+    if (!pipe.broken && !pipe.upstream.disposable()) {
       // The resets of the streams that were running.
       flush(pipe);
     }
@@ -296,10 +296,10 @@ void Http2Session::close_upstream(UpstreamPipe& pipe) {
 void Http2Session::sweep_upstreams() {
   for (auto at = x_upstreams.begin(); at != x_upstreams.end();) {
     UpstreamPipe& pipe = *at;
-    if (!pipe.closed && x_bridge.disposable(pipe.upstream)) {
+    if (!pipe.closed && pipe.upstream.disposable()) {
       close_upstream(pipe);
     }
-    if (pipe.closed && !pipe.reading && !pipe.writing && x_bridge.disposable(pipe.upstream)) {
+    if (pipe.closed && !pipe.reading && !pipe.writing && pipe.upstream.disposable()) {
       x_bridge.erase(pipe.upstream);
       at = x_upstreams.erase(at);
     } else {

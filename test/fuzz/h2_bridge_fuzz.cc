@@ -174,7 +174,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       switch (step / 8 % 4) {
       case 0:
         if (!peer.closed) {
-          f.bridge->upstream_connected(*peer.upstream, f.now);
+          peer.upstream->connected(f.now);
           f.flow();
         }
         break;

@@ -72,7 +72,7 @@ public:
   // The connection asked for is there; the server says hello.
   void connect(std::size_t index = 0,
                std::initializer_list<std::pair<std::uint16_t, std::uint32_t>> entries = {}) {
-    bridge->upstream_connected(*servers.at(index)->upstream, now);
+    servers.at(index)->upstream->connected(now);
     flow();
     server(settings(entries) + settings_ack(), index);
   }
@@ -96,7 +96,7 @@ public:
         if (peer->closed) {
           continue;
         }
-        if (bridge->disposable(*peer->upstream)) {
+        if (peer->upstream->disposable()) {
           peer->closed = true;
           bridge->erase(*peer->upstream);
           continue;

@@ -137,7 +137,7 @@ TEST_CASE("Nothing but preface and SETTINGS is sent before the server has shown 
   f.open_client();
   f.client(headers(1, request("POST", "/a"), false) +
            data(1, "GET /admin HTTP/1.1\r\nHost: shop.test\r\n\r\n", true));
-  f.bridge->upstream_connected(*f.servers[0]->upstream, f.now);
+  f.servers[0]->upstream->connected(f.now);
   f.flow();
   for (const Frame& each : f.to_server().frames()) {
     CHECK((each.type == FrameType::kSettings || each.type == FrameType::kWindowUpdate));
