@@ -20,8 +20,8 @@ class HttpForward {
 public:
   // All outlive it.
   HttpForward(HttpService& service, HttpStreams& streams, HttpExchange& exchange)
-      : x_service(service), x_streams(streams), x_exchange(exchange),
-        x_upload(service, streams, exchange), x_download(service, streams, exchange) {}
+      : x_service(service), x_streams(streams), x_exchange(exchange), x_upload(streams, exchange),
+        x_download(service, streams, exchange) {}
 
   // The server's connection is open.
   boost::asio::awaitable<Outcome> attempt();

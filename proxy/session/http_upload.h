@@ -5,7 +5,6 @@
 #include "proxy/http/serializer.h"
 #include "proxy/net/stream.h"
 #include "proxy/session/http_exchange.h"
-#include "proxy/session/http_service.h"
 #include "proxy/session/http_streams.h"
 
 #include <boost/asio/awaitable.hpp>
@@ -17,8 +16,8 @@ namespace weir::session {
 class HttpUpload {
 public:
   // All outlive it.
-  HttpUpload(HttpService& service, HttpStreams& streams, HttpExchange& exchange)
-      : x_service(service), x_streams(streams), x_exchange(exchange) {}
+  HttpUpload(HttpStreams& streams, HttpExchange& exchange)
+      : x_streams(streams), x_exchange(exchange) {}
 
   // The head with the body's first part: the whole request, where no more follows.
   [[nodiscard]] net::Gather beginning();
@@ -37,7 +36,6 @@ private:
   // Half a request must not look like a whole one to the server.
   void cut_off();
 
-  HttpService& x_service;
   HttpStreams& x_streams;
   HttpExchange& x_exchange;
   http::ChunkLine x_chunk;
