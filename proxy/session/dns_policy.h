@@ -3,7 +3,7 @@
 // real one. One for each flow, used on the session's worker thread.
 #pragma once
 
-#include "proxy/base/access_log.h"
+#include "proxy/base/access_record.h"
 #include "proxy/base/dns_name.h"
 #include "proxy/base/ip.h"
 #include "proxy/base/metrics.h"

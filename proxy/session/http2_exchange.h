@@ -2,7 +2,7 @@
 // the server's. Kept by an Http2Bridge, which keeps its storage for the next one.
 #pragma once
 
-#include "proxy/base/access_log.h"
+#include "proxy/base/access_record.h"
 #include "proxy/http2/connection.h"
 #include "proxy/http2/message.h"
 #include "proxy/session/denial_note.h"

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "policy-compiler/runtime/program.h"
-#include "proxy/base/access_log.h"
+#include "proxy/base/access_record.h"
 #include "proxy/http/body.h"
 #include "proxy/http/framing.h"
 #include "proxy/http/message.h"

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "policy-compiler/runtime/program.h"
-#include "proxy/base/access_log.h"
+#include "proxy/base/access_record.h"
 
 #include <cstdint>
 #include <optional>
