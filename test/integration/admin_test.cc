@@ -16,7 +16,7 @@ TEST_CASE("A1: no pod reaches the admin address, whichever of the node's address
   Pod& web = lab.add_pod({"shop", "web", {{"app", "web"}}}); // the policy is this one's
   lab.policies().publish({{"web.yaml", kHttpIngress}});
   lab.start_weir();
-  REQUIRE(lab.admin("/ready")->status == 200); // it is there, for the node itself
+  REQUIRE(lab.await_ready()); // it is there, for the node itself
   const Outcome sockets = lab.node().run({"/usr/bin/ss", "-Hltn", "sport = :9931"});
   INFO(sockets.text());
   CHECK(sockets.out.find(" 127.0.0.1:9931 ") != std::string::npos);

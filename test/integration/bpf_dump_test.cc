@@ -90,6 +90,9 @@ TEST_CASE("weirctl bpf dump decodes every map, also while no proxy runs") {
              row.at("packets").to_number<std::uint64_t>() > 0;
     }));
     if (running) {
+      REQUIRE(eventually([&] { // names are on disk a moment after they were learned
+        return read_file(lab.folder() / "state/fqdn.json").find(kAllowedName) != std::string::npos;
+      }));
       lab.kill_weir();
     } else {
       CHECK(has_row(learned, {{"names", json::array{"api.example.test."}}}));

@@ -67,7 +67,8 @@ TEST_CASE("D12: an answer that another pod forges teaches nothing, though it gue
   const Pod& stranger = lab.add_pod({"shop", "stranger", {{"app", "stranger"}}});
   const Pod& twin = lab.add_pod({"shop", "twin", {{"app", "client"}}});
   lab.policies().publish({{"names.yaml", kPolicy}});
-  lab.set_dns("{resolvers: [10.0.2.54/32, \"fd00:10:2::54/128\"]}");
+  // Weir waits for its answer as long as the forgers take.
+  lab.set_dns("{resolvers: [10.0.2.54/32, \"fd00:10:2::54/128\"], upstreamTimeout: 20s}");
   for (const Servers& one : kServers) {
     lab.world().ip({"addr add " + one.address + " dev lo"});
   }

@@ -233,8 +233,8 @@ TEST_CASE("D17: glibc, musl, c-ares, Python and curl connect to what they have j
       {"Python",
        {"/usr/bin/python3", "-c",
         "import socket; socket.create_connection(('api.example.test', 80), 3)"}},
-      {"curl over IPv4", {"curl", "-sSf4", "--max-time", "3", "http://api.example.test/"}},
-      {"curl over IPv6", {"curl", "-sSf6", "--max-time", "3", "http://api.example.test/"}},
+      {"curl over IPv4", {"curl", "-sSf4", "--max-time", "5", "http://api.example.test/"}},
+      {"curl over IPv6", {"curl", "-sSf6", "--max-time", "5", "http://api.example.test/"}},
   };
   const std::vector<std::string> searches = {
       "", "search shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"};

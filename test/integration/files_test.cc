@@ -59,8 +59,7 @@ TEST_CASE("policies are added and removed with their files") {
     CHECK(shop.status(connection, "/anything") == 200);
   }
   const auto fresh_status = [&](const std::string& target) {
-    auto connection = HttpConnection::open(shop.client.netns(), shop.web.address(Family::kV4), 80,
-                                           std::chrono::seconds(1));
+    auto connection = HttpConnection::open(shop.client.netns(), shop.web.address(Family::kV4), 80);
     return connection ? shop.status(*connection, target) : 0;
   };
   shop.lab.policies().publish(

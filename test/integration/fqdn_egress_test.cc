@@ -35,12 +35,15 @@ TEST_CASE("the allowed name answers, another name resolves and then hangs") {
       INFO(allowed.text);
       CHECK(allowed.status == 200);
       CHECK(allowed.body == "world\n");
+      const Outcome resolved = egress.client.netns().run(
+          {"getent", family == Family::kV4 ? "ahostsv4" : "ahostsv6", kOtherName});
+      INFO(resolved.text());
+      CHECK(resolved.out.starts_with(other_address(family) + " "));
       const CurlResult other =
-          egress.client.curl({"--max-time", "1", "-v", curl_version(family),
+          egress.client.curl({"--max-time", "1", curl_version(family),
                               std::string("http://") + kOtherName + "/forbidden"});
       INFO(other.text);
       CHECK(other.exit_code == kCurlTimeout);
-      CHECK(other.text.find(other_address(family)) != std::string::npos); // it was resolved
     }
   }
   CHECK(egress.lab.world().run({"curl", "-sS", "http://127.0.0.1/end"}).exit_code == 0);
@@ -368,7 +371,7 @@ TEST_CASE("D17: with ndots:5 a resolver's search list does not end at a name tha
   write_file(lab.folder() / "search.conf",
              std::string("nameserver ") + kDnsV4 +
                  "\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n"
-                 "options ndots:5 timeout:2 attempts:1\n");
+                 "options ndots:5 timeout:5 attempts:1\n");
   const auto getent = [&](const std::string& name) {
     return run({.argv = {"getent", "ahostsv4", name},
                 .net_namespace = client.netns().fd(),

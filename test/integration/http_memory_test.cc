@@ -288,9 +288,11 @@ TEST_CASE("R1 and R5: clients that never finish are ended, and others are served
   std::vector<TcpPeer> slow;
   for (int i = 0; i < 400; ++i) {
     slow.push_back(weir.connect("127.0.0.2"));
-    slow.back().send("GET /bulk HTTP/1.1\r\nX: ");
   }
   CHECK(weir.connect("127.0.0.2").ending() == "reset");
+  for (TcpPeer& one : slow) { // only now does their time run
+    one.send("GET /bulk HTTP/1.1\r\nX: ");
+  }
   TcpPeer client = weir.connect("127.0.0.3");
   client.send(kGet);
   TcpPeer server = weir.server.accept();

@@ -22,8 +22,8 @@ bool told(Lab& lab, const std::string& reason, const std::string& source) {
   });
 }
 
-int status_of(const Pod& pod, const std::string& url) {
-  return pod.curl({"--max-time", "1", url}).status;
+int status_of(const Pod& pod, const std::string& url, const char* limit = "1") {
+  return pod.curl({"--max-time", limit, url}).status;
 }
 
 // Ports that weir-proxy listens on in the node.
@@ -53,7 +53,7 @@ TEST_CASE("N7: a pod reaches none of weir's own ports, nor the node's loopback b
     pod->netns().ip(
         {"addr del 127.0.0.1/8 dev lo", "route add 127.0.0.1 via 169.254.1.1 dev eth0"});
     pod->netns().sysctl("net.ipv4.conf.all.route_localnet", "1");
-    CHECK(status_of(*pod, "http://127.0.0.1:8099/") == 200); // that is how open it would be
+    CHECK(status_of(*pod, "http://127.0.0.1:8099/", "5") == 200); // that is how open it would be
   }
   lab.policies().publish({{"web.yaml", kHttpIngress}, {"egress.yaml", R"(apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy

@@ -90,7 +90,7 @@ TEST_CASE("N6: a service is refused without backends, and works when one comes")
   constexpr int kCurlRefused = 7;
   Cluster cluster;
   const auto ask = [&] {
-    return cluster.client.curl({"--max-time", "2", "http://10.96.0.30/discount"});
+    return cluster.client.curl({"--max-time", "5", "http://10.96.0.30/discount"});
   };
   CHECK(ask().exit_code == kCurlRefused);
   std::string services = kServices;

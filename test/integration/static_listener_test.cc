@@ -75,7 +75,7 @@ struct Loopback {
   }
   Outcome dig(std::vector<std::string> arguments) const {
     std::vector<std::string> argv = {"dig",     "@127.0.0.1", "-p", std::to_string(dns_port),
-                                     "+time=2", "+tries=1"};
+                                     "+time=5", "+tries=1"};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
     return run({.argv = argv});
   }

@@ -9,14 +9,16 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
-#include <set>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
@@ -113,8 +115,11 @@ Process start_dnsmasq(const NetNs* where, const std::vector<std::string>& addres
   record(kOtherName, kOtherV4, kOtherV6);
   argv.push_back(std::string("--cname=") + kAliasName + "," + kAllowedName);
   Process process = start_in(where, argv, folder / "dnsmasq.log");
-  if (!eventually([&] { return accepts(where, addresses[0], port) || !process.running(); }) ||
-      !process.running()) {
+  const auto listens = [&] {
+    return std::all_of(addresses.begin(), addresses.end(),
+                       [&](const std::string& address) { return accepts(where, address, port); });
+  };
+  if (!eventually([&] { return listens() || !process.running(); }) || !process.running()) {
     throw std::runtime_error("dnsmasq: " + read_file(folder / "dnsmasq.log") + read_file(log));
   }
   return process;
@@ -135,6 +140,17 @@ std::string label_list(const std::map<std::string, std::string>& labels) {
     text += (text.size() > 1 ? ", " : "") + key + ": \"" + value + "\"";
   }
   return text + "}";
+}
+
+// The name of a socket says that a port is taken, to other tests too: the port itself is not, until
+// its server has started.
+bool claim(const UniqueFd& socket, std::uint16_t port) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = '\0' + std::string("weir-test-port-") + std::to_string(port);
+  std::ranges::copy(name, address.sun_path);
+  return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address),
+                static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size())) == 0;
 }
 
 } // namespace
@@ -288,7 +304,7 @@ CurlResult Pod::curl(std::vector<std::string> arguments) const {
 }
 
 Outcome Pod::dig(std::vector<std::string> arguments) const {
-  std::vector<std::string> argv = {"dig", "+time=2", "+tries=1"};
+  std::vector<std::string> argv = {"dig", "+time=5", "+tries=1"};
   argv.insert(argv.end(), std::move_iterator(arguments.begin()),
               std::move_iterator(arguments.end()));
   return x_netns->run(std::move(argv));
@@ -296,7 +312,7 @@ Outcome Pod::dig(std::vector<std::string> arguments) const {
 
 void Pod::use_resolver(Family family) {
   const fs::path file = x_folder / "resolv.conf";
-  write_file(file, "nameserver " + dns_address(family) + "\noptions timeout:2 attempts:1\n");
+  write_file(file, "nameserver " + dns_address(family) + "\noptions timeout:5 attempts:1\n");
   x_netns->set_resolv_conf(file);
 }
 
@@ -535,18 +551,24 @@ std::string weir_proxy_path() { return WEIR_BIN_DIRECTORY "/weir-proxy"; }
 std::string weirctl_path() { return WEIR_BIN_DIRECTORY "/weirctl"; }
 
 std::uint16_t free_port() {
-  static std::set<std::uint16_t> given; // two servers of one test must not meet
-  for (int attempt = 0; attempt < 50; ++attempt) {
+  // Below those that the kernel gives to whoever names none (ip_local_port_range).
+  constexpr std::uint16_t kFirst = 20000, kLast = 32000;
+  static std::minstd_rand random(std::random_device{}());
+  static std::vector<UniqueFd> claims;
+  for (int attempt = 0; attempt < 200; ++attempt) {
+    const auto port = std::uniform_int_distribution<std::uint16_t>(kFirst, kLast)(random);
+    UniqueFd claimed(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     const UniqueFd tcp(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const UniqueFd udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
+    address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(tcp.get(), generic, size) == 0 && ::getsockname(tcp.get(), generic, &size) == 0 &&
-        ::bind(udp.get(), generic, size) == 0 && given.insert(address.sin_port).second) {
-      return ntohs(address.sin_port);
+    const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+    if (claim(claimed, port) && ::bind(tcp.get(), generic, sizeof address) == 0 &&
+        ::bind(udp.get(), generic, sizeof address) == 0) {
+      claims.push_back(std::move(claimed));
+      return port;
     }
   }
   throw std::runtime_error("no port is free for both TCP and UDP");

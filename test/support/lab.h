@@ -269,7 +269,7 @@ private:
 // The daemon and the tool that this build made.
 [[nodiscard]] std::string weir_proxy_path();
 [[nodiscard]] std::string weirctl_path();
-// A TCP and UDP port of 127.0.0.1 that was free a moment ago.
+// A TCP and UDP port of 127.0.0.1 that is free, and given to no other test while this one runs.
 [[nodiscard]] std::uint16_t free_port();
 
 } // namespace weir::test

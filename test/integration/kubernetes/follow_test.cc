@@ -9,7 +9,7 @@ namespace weir::test {
 namespace {
 
 void follow_policies_and_labels(Cluster& cluster) {
-  CHECK(cluster.ready() == "200 LIVE\n");
+  CHECK(eventually([&] { return cluster.ready() == "200 LIVE\n"; }));
   CHECK(cluster.state_of("web") == "untouched");
   CHECK(cluster.get("/admin", "5") == 200);
 
@@ -18,7 +18,8 @@ void follow_policies_and_labels(Cluster& cluster) {
   cluster.api.must("POST", kPolicies, kHttpIngress);
   CHECK(cluster.becomes("/admin", 403));
   CHECK(cluster.get("/discount", "5") == 200);
-  CHECK(cluster.state_of("web") == "enforced");
+  CHECK(
+      eventually([&] { return cluster.state_of("web") == "enforced"; })); // shown when all is done
 
   cluster.relabel(cluster.client, "stranger");
   CHECK(cluster.becomes("/discount", 0));
@@ -62,10 +63,13 @@ void follow_policies_and_labels(Cluster& cluster) {
 void hold_a_pod_without_interface(Cluster& cluster) {
   Pod& late = cluster.lab.add_pod({"shop", "late", {{"app", "client"}}}, false);
   cluster.api.must("POST", kPolicies, kHttpIngress);
+  CHECK(cluster.becomes("/admin", 403)); // pods and policies come by different watches
   cluster.add(late);
   CHECK(eventually([&] { return cluster.state_of("late") == "held"; }));
-  CHECK(eventually([&] { return cluster.ready().find("held") != std::string::npos; }));
-  CHECK(cluster.ready().starts_with("200 LIVE, degraded: "));
+  CHECK(eventually([&] {
+    const std::string ready = cluster.ready();
+    return ready.starts_with("200 LIVE, degraded: ") && ready.find("held") != std::string::npos;
+  }));
   cluster.lab.connect_pod(late);
   CHECK(eventually([&] { return cluster.state_of("late") == "untouched"; }));
   CHECK(eventually([&] { return cluster.ready() == "200 LIVE\n"; }));
@@ -92,9 +96,11 @@ void learn_names_from_kube_dns(Cluster& cluster) {
           R"({"name":"dns-tcp","port":53,"protocol":"TCP"}]})");
   cluster.api.must("POST", kPolicies, kFqdnEgress);
   CHECK(eventually([&] { return cluster.state_of("client") == "enforced"; }));
-  const Outcome answer = cluster.client.dig({"@10.96.0.10", kAllowedName, "+short"});
-  INFO(answer.text());
-  CHECK(answer.out == std::string(kAllowedV4) + "\n");
+  // Services come by a watch of their own.
+  CHECK(eventually([&] {
+    return cluster.client.dig({"@10.96.0.10", kAllowedName, "+short"}).out ==
+           std::string(kAllowedV4) + "\n";
+  }));
   CHECK(
       cluster.client.curl({"--max-time", "5", std::string("http://") + kAllowedV4 + "/"}).status ==
       200);
