@@ -146,8 +146,12 @@ std::uint64_t DataPath::last_used_ns(std::uint32_t endpoint, std::string_view ad
 }
 
 void DataPath::forget_flows() {
-  for (const weir_ct_key& key : redirect::list_keys<weir_ct_key>(x_object->maps().conntrack)) {
-    (void)bpf_map_delete_elem(x_object->maps().conntrack, &key);
+  const redirect::Maps& maps = x_object->maps();
+  for (const weir_ct_key& key : redirect::list_keys<weir_ct_key>(maps.conntrack)) {
+    (void)bpf_map_delete_elem(maps.conntrack, &key);
+  }
+  for (const weir_tuple& key : redirect::list_keys<weir_tuple>(maps.returns)) {
+    (void)bpf_map_delete_elem(maps.returns, &key);
   }
 }
 

@@ -71,7 +71,7 @@ public:
   void learn(std::uint32_t endpoint, std::string_view address, std::uint64_t groups,
              std::uint64_t expires_ns);
   std::uint64_t last_used_ns(std::uint32_t endpoint, std::string_view address);
-  void forget_flows();
+  void forget_flows(); // the proxy's as well
 
   BpfRun from_pod(const PacketBuilder& packet, std::uint32_t mark = 0, int runs = 1);
   // `came_by`: the interface that the packet entered the node by; 0: it is the node's own.

@@ -274,10 +274,10 @@ TEST_CASE(
   JoinLab lab;
   const Addresses& addresses = kAddresses[0];
   PacketLoss loss(lab.a, "eth0", PacketLoss::Way::kOut);
-  loss.lose_acks(1);
+  loss.lose_acks(1000); // also those by which it answers when the proxy's side asks again
   const UniqueFd client = lab.connect_client(addresses, addresses.b);
   REQUIRE(wait_for(client.get(), POLLOUT));
-  lab.until([&] { return loss.lost() == 1; });
+  lab.until([&] { return loss.lost() > 0; });
   const std::uint64_t missing = lab.counted(WEIR_JOIN_NO_PEER);
   send_text(client.get(), "early");
   CHECK(lab.counted(WEIR_JOIN_NO_PEER) == missing + 1);

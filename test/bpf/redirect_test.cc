@@ -18,7 +18,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <set>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -536,13 +538,19 @@ TEST_CASE("cleanup leaves everything as it was before") {
     }
     return text;
   };
-  // The kernel gives each interface its link-local routes a moment after its address.
+  // The kernel gives each interface its own link-local address, and addresses their routes, a
+  // moment after it is up. The pods' have fe80::1 besides.
   for (int tries = 0; tries < 500; ++tries) {
-    const std::string routes = lab.node.run({"ip", "-6", "route", "show", "table", "all"}).out;
-    bool settled = true;
-    for (const std::string name : {"pa", "pb", "uplink"}) {
-      settled = settled && routes.find("anycast fe80:: dev " + name) != std::string::npos;
+    const std::string routes = lab.node.run({"ip", "-6", "route", "show", "table", "local"}).out;
+    std::map<std::string, int> link_local;
+    std::istringstream lines(routes);
+    for (std::string kind, address, dev, name; lines >> kind >> address >> dev >> name;) {
+      link_local[name] += kind == "local" && address.starts_with("fe80:") ? 1 : 0;
+      std::getline(lines, kind);
     }
+    const bool settled = link_local["pa"] == 2 && link_local["pb"] == 2 &&
+                         link_local["uplink"] == 1 &&
+                         routes.find("anycast fe80:: dev uplink") != std::string::npos;
     if (settled) {
       break;
     }

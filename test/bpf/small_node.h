@@ -57,7 +57,7 @@ public:
   // tc(8) in the node, and what it prints; fails the test where it fails.
   std::string tc(std::vector<std::string> arguments) const;
   Result<void> apply(std::span<const redirect::EndpointState> endpoints);
-  // What the control thread would do until `done`; fails the test after 5 s.
+  // What the control thread would do until `done`; fails the test after 20 s.
   void until(const std::function<bool()>& done);
 
   std::uint64_t drops(weir_drop reason, weir_direction direction);
@@ -88,7 +88,7 @@ UniqueFd bound_socket(const NetNs& where, int type, const SocketAddress& address
 UniqueFd tcp_listener(const NetNs& where, const SocketAddress& address, SocketOptions options = {});
 // Connects without waiting for the end of it.
 void start_connect(int socket, const SocketAddress& to);
-// Waits for `events` (poll); false after 5 s.
+// Waits for `events` (poll); false after 20 s.
 bool wait_for(int socket, short events);
 UniqueFd accept_one(int listener);
 SocketAddress local_address(int socket);

@@ -14,6 +14,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -90,9 +91,10 @@ public:
     message.resize(static_cast<std::size_t>(got));
     return {message, SocketAddress::from_sockaddr(storage)};
   }
+  // A listening one: a connection.
   [[nodiscard]] bool has_something() const {
-    char byte = 0;
-    return ::recv(x_fd.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+    pollfd waiting{x_fd.get(), POLLIN, 0};
+    return ::poll(&waiting, 1, 0) > 0;
   }
 
   // Streams.

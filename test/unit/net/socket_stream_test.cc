@@ -10,6 +10,8 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <poll.h>
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -264,6 +266,8 @@ TEST_CASE("connecting gives up after its time") {
   REQUIRE(::listen(listener.fd(), 0) == 0);
   std::vector<test::TcpPeer> filling;
   filling.push_back(test::TcpPeer::connect_to(listener.address()));
+  pollfd filled{listener.fd(), POLLIN, 0};
+  REQUIRE(::poll(&filled, 1, 20'000) == 1);
   boost::asio::io_context context;
   runtime::Gate gate(context);
   net::TcpConnector connector(listener.address(), std::nullopt, 50ms);

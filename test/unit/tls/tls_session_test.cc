@@ -79,6 +79,10 @@ UniqueFd connect_to(const weir::SocketAddress& address) {
   return fd;
 }
 
+bool write_all(int fd, const ByteVector& bytes) {
+  return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+}
+
 struct Policy { // shared by the test and the worker's thread
   std::mutex mutex;
   Need need = Need::kServerName;
@@ -162,9 +166,11 @@ public:
   }
   ~Rig() { x_worker.stop(); }
 
-  UniqueFd open() {
+  // The client has sent `first` by then.
+  UniqueFd open(const ByteVector& first = {}) {
     const Origin front;
     UniqueFd client = connect_to(front.address());
+    REQUIRE(write_all(client.get(), first));
     UniqueFd accepted = front.accept();
     boost::asio::ip::tcp::socket socket(x_worker.context());
     socket.assign(boost::asio::ip::tcp::v4(), accepted.release());
@@ -197,10 +203,6 @@ test::Ssl ssl_on(SSL_CTX* context, int fd) {
   test::Ssl ssl(SSL_new(context));
   SSL_set_fd(ssl.get(), fd);
   return ssl;
-}
-
-bool write_all(int fd, const ByteVector& bytes) {
-  return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
 }
 
 // All that comes until the end of the stream or until it breaks.
@@ -410,8 +412,7 @@ TEST_CASE("T: who does not finish the hello in time is reset") {
   session::TlsLimits limits;
   limits.hello_timeout = std::chrono::seconds(0);
   Rig rig(limits);
-  const UniqueFd client = rig.open();
-  write_all(client.get(), {22, 3, 1, 2});
+  const UniqueFd client = rig.open({22, 3, 1, 2});
   CHECK(receive_all(client.get()).reset);
   CHECK(rig.log.wait().reason == "hello-timeout");
 }
