@@ -29,7 +29,7 @@ std::size_t body_size() {
 }
 
 struct Weir {
-  TemporaryFolder folder;
+  TempFolder folder;
   PolicyFolder policies{folder.path() / "policies"};
   TcpPeer server = TcpPeer::listening("127.0.0.1");
   std::uint16_t admin_port = free_port(), port = free_port();

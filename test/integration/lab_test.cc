@@ -94,7 +94,7 @@ TEST_CASE("a lab leaves neither namespaces nor files nor mounts behind") {
 }
 
 TEST_CASE("a policy folder is exchanged as a whole, like a ConfigMap mount") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   PolicyFolder policies(folder.path() / "policies");
   policies.publish({{"a.yaml", "one"}, {"b.yaml", "two"}});
   CHECK(read_file(policies.path() / "a.yaml") == "one");

@@ -10,7 +10,7 @@ namespace weir::test {
 namespace {
 
 struct Loopback {
-  TemporaryFolder folder;
+  TempFolder folder;
   HttpServer http{nullptr, folder.path() / "http", "shop/web", free_port()};
   DnsServer dns{nullptr, {"127.0.0.1"}, folder.path() / "dns", free_port()};
   PolicyFolder policies{folder.path() / "policies"};
@@ -211,7 +211,7 @@ TEST_CASE("a static DNS listener answers UDP and TCP by the egress policy of its
 }
 
 TEST_CASE("mode validate answers with its exit code and serves nothing") {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   PolicyFolder policies(folder.path() / "policies");
   policies.publish({{"web.yaml", kHttpIngress}});
   write_file(folder.path() / "endpoints.yaml", "endpoints: []\n");

@@ -47,7 +47,7 @@ const std::string kTerminating = "          terminatingTLS: {secret: {name: web}
 const std::string kOriginating = "          originatingTLS: {secret: {name: trust}}\n";
 
 struct Node {
-  TemporaryFolder folder;
+  TempFolder folder;
   Authority ours{folder.path() / "ours"}, public_ca{folder.path() / "public"};
   MountedSecret web{folder.path() / "secrets/shop/web"},
       trust{folder.path() / "secrets/shop/trust"};

@@ -40,7 +40,7 @@ private:
 };
 
 struct Weir {
-  TemporaryFolder folder;
+  TempFolder folder;
   PolicyFolder policies{folder.path() / "policies"};
   TcpPeer server = TcpPeer::listening("127.0.0.1");
   FullPort full;

@@ -172,15 +172,6 @@ bool eventually(const std::function<bool()>& condition, std::chrono::millisecond
   return true;
 }
 
-TemporaryFolder::TemporaryFolder() : x_path(fs::temp_directory_path() / unique_name()) {
-  fs::create_directory(x_path);
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(x_path, ignored);
-}
-
 BpffsMount::BpffsMount(fs::path path) : x_path(std::move(path)) {
   fs::create_directory(x_path);
   must(::mount("bpf", x_path.c_str(), "bpf", 0, nullptr) == 0, "mount a bpffs");

@@ -19,6 +19,7 @@
 #include "test/support/lab_http.h"
 #include "test/support/netns.h"
 #include "test/support/process.h"
+#include "test/support/temp_folder.h"
 
 #include <boost/json/value.hpp>
 
@@ -41,20 +42,6 @@ enum class Family { kV4, kV6 };
 // caller says what was expected.
 bool eventually(const std::function<bool()>& condition,
                 std::chrono::milliseconds limit = std::chrono::seconds(10));
-
-// A folder under the temporary directory, removed with everything in it.
-class TemporaryFolder {
-public:
-  TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder();
-
-  [[nodiscard]] const std::filesystem::path& path() const { return x_path; }
-
-private:
-  std::filesystem::path x_path;
-};
 
 // A BPF file system of its own: what is pinned there is gone with it.
 class BpffsMount {
@@ -248,7 +235,7 @@ private:
   void connect_world();
   void write_config();
 
-  TemporaryFolder x_folder;
+  TempFolder x_folder;
   BpffsMount x_bpffs;
   std::unique_ptr<NetNs> x_node, x_world;
   std::vector<std::unique_ptr<Pod>> x_pods;

@@ -1,5 +1,7 @@
-// A folder that lives as long as the test needs it.
+// A folder under the temporary directory, removed with everything in it.
 #pragma once
+
+#include "test/support/must.h"
 
 #include <unistd.h>
 
@@ -14,7 +16,8 @@ class TempFolder {
 public:
   TempFolder() {
     std::string path = (std::filesystem::temp_directory_path() / "weir-test-XXXXXX").string();
-    x_path = ::mkdtemp(path.data());
+    must(::mkdtemp(path.data()) != nullptr, "mkdtemp");
+    x_path = path;
   }
   ~TempFolder() {
     std::error_code ignored;
@@ -25,8 +28,10 @@ public:
 
   [[nodiscard]] const std::filesystem::path& path() const { return x_path; }
   [[nodiscard]] std::string file(std::string_view name) const { return (x_path / name).string(); }
-  void write(std::string_view name, std::string_view text) const {
+  // Returns the file's path.
+  std::string write(std::string_view name, std::string_view text) const {
     std::ofstream(x_path / name) << text;
+    return file(name);
   }
 
 private:

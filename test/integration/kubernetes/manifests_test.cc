@@ -109,7 +109,7 @@ json::value as_json(const YAML::Node& node) {
 TEST_CASE("the manifests are taken by a real API server, with every field they have") {
   require_kube_api();
   const NetNs where;
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const KubeApi api(where, folder.path());
   for (const char* name : {"base", "crds"}) {
     for (const auto& [text, object] : manifests_of(kManifests / name)) {

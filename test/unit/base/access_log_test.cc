@@ -1,6 +1,7 @@
 #include "proxy/base/access_log.h"
 
 #include "proxy/base/file.h"
+#include "test/support/temp_folder.h"
 
 #include <boost/json.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -22,22 +23,6 @@ constexpr weir::AccessLog::Options kEveryLine{.max_denials_per_second = 10'000'0
 
 using namespace weir;
 using namespace std::chrono_literals;
-
-class Folder {
-public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "weir-log-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    x_path = name;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(x_path); }
-  [[nodiscard]] std::string file(const std::string& name) const { return x_path / name; }
-
-private:
-  std::filesystem::path x_path;
-};
 
 AccessRecord denied_request() {
   AccessRecord record;
@@ -199,7 +184,7 @@ TEST_CASE("a line of the longest values, each byte of them escaped, is written w
 }
 
 TEST_CASE("lines of all workers reach the file whole, in each worker's order") {
-  const Folder folder;
+  const test::TempFolder folder;
   constexpr unsigned kWorkers = 3;
   constexpr std::uint64_t kLines = 5000;
   std::vector<std::uint64_t> lost(kWorkers);
@@ -243,7 +228,7 @@ TEST_CASE("lines of all workers reach the file whole, in each worker's order") {
 }
 
 TEST_CASE("after flush the file has everything that was handed over") {
-  const Folder folder;
+  const test::TempFolder folder;
   auto log = AccessLog::open(folder.file("log"), 1, kEveryLine);
   REQUIRE(log.has_value());
   std::string expected;
@@ -258,7 +243,7 @@ TEST_CASE("after flush the file has everything that was handed over") {
 }
 
 TEST_CASE("after reopen lines go to the new file of that name, and the old one is kept") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("log");
   auto log = AccessLog::open(path, 1, kEveryLine);
   REQUIRE(log.has_value());
@@ -273,7 +258,7 @@ TEST_CASE("after reopen lines go to the new file of that name, and the old one i
 }
 
 TEST_CASE("a reopen that fails keeps the old file") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("inner/log");
   std::filesystem::create_directory(folder.file("inner"));
   auto log = AccessLog::open(path, 1, kEveryLine);
@@ -286,7 +271,7 @@ TEST_CASE("a reopen that fails keeps the old file") {
 }
 
 TEST_CASE("a file is appended to, and nobody else may read it") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("log");
   for (int run = 0; run < 2; ++run) {
     auto log = AccessLog::open(path, 1, kEveryLine);
@@ -300,7 +285,7 @@ TEST_CASE("a file is appended to, and nobody else may read it") {
 }
 
 TEST_CASE("a path that cannot be opened is an error") {
-  const Folder folder;
+  const test::TempFolder folder;
   CHECK(AccessLog::open(folder.file("no/such/folder/log"), 1, kEveryLine).has_error());
   CHECK(AccessLog::open(folder.file(""), 1, kEveryLine).has_error());
   // A FIFO without a reader is no reason to hang at start.
@@ -309,7 +294,7 @@ TEST_CASE("a path that cannot be opened is an error") {
 }
 
 TEST_CASE("a reader that does not read costs lines, never the worker's time or the end") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("fifo");
   REQUIRE(mkfifo(path.c_str(), 0600) == 0);
   const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -330,7 +315,7 @@ TEST_CASE("a reader that does not read costs lines, never the worker's time or t
 }
 
 TEST_CASE("a reader that went away does not end the process, and lines continue at a new one") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("fifo");
   REQUIRE(mkfifo(path.c_str(), 0600) == 0);
   int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -353,7 +338,7 @@ TEST_CASE("a reader that went away does not end the process, and lines continue 
 } // namespace
 
 TEST_CASE("R7: a flood of denials is cut to so many lines a second, and what is left out is told") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("log");
   {
     auto log = AccessLog::open(path, 1, {.max_denials_per_second = 3});

@@ -1,9 +1,10 @@
 #include "proxy/base/file.h"
 
+#include "test/support/temp_folder.h"
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -12,24 +13,8 @@ namespace {
 
 using namespace weir;
 
-class Folder {
-public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "weir-file-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    x_path = name;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(x_path); }
-  [[nodiscard]] std::string file(const std::string& name) const { return x_path / name; }
-
-private:
-  std::filesystem::path x_path;
-};
-
 TEST_CASE("a file is replaced as a whole and read as a whole") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("state");
   REQUIRE(replace_file(path, "one").has_value());
   const std::string big(300'000, 'x');
@@ -44,7 +29,7 @@ TEST_CASE("a file is replaced as a whole and read as a whole") {
 }
 
 TEST_CASE("a file over the limit, a folder and a missing file are errors") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("big");
   std::ofstream(path) << std::string(100, 'x');
   CHECK(read_file(path, 100).has_value());
@@ -54,7 +39,7 @@ TEST_CASE("a file over the limit, a folder and a missing file are errors") {
 }
 
 TEST_CASE("a replacement that fails leaves the old file and nothing beside it") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("taken");
   std::filesystem::create_directories(path + "/inside"); // cannot be renamed over
   CHECK(replace_file(path, "x").has_error());
@@ -64,7 +49,7 @@ TEST_CASE("a replacement that fails leaves the old file and nothing beside it") 
 }
 
 TEST_CASE("a file that is set aside is kept under another name") {
-  const Folder folder;
+  const test::TempFolder folder;
   const std::string path = folder.file("state");
   REQUIRE(replace_file(path, "broken").has_value());
   set_aside(path);

@@ -1,6 +1,7 @@
 // weirctl as people run it: a process, against an admin server with fixed rows.
 #include "proxy/admin/admin_server.h"
 #include "proxy/base/unique_fd.h"
+#include "test/support/temp_folder.h"
 #include "test/unit/admin/fake_source.h"
 
 #include <boost/json.hpp>
@@ -94,27 +95,6 @@ struct Proxy {
   std::unique_ptr<admin::AdminServer> server;
 };
 
-class Folder {
-public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "weir-ctl-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    x_path = name;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(x_path); }
-
-  std::string file(const std::string& name, const std::string& text) const {
-    std::ofstream(x_path / name) << text;
-    return (x_path / name).string();
-  }
-  [[nodiscard]] std::string path() const { return x_path.string(); }
-
-private:
-  std::filesystem::path x_path;
-};
-
 const std::string kGood = "apiVersion: cilium.io/v2\n"
                           "kind: CiliumNetworkPolicy\n"
                           "metadata: {name: api, namespace: shop}\n"
@@ -197,8 +177,8 @@ TEST_CASE("weirctl status sums up, and a rejected policy or a proxy that is not 
 
 TEST_CASE("weirctl sysdump writes what the proxy shows into one file for its owner alone") {
   const Proxy proxy;
-  const Folder folder;
-  const std::string path = folder.path() + "/dump.json";
+  const test::TempFolder folder;
+  const std::string path = folder.file("dump.json");
   const Outcome written = proxy.ask({"sysdump", "--file", path});
   CHECK(written.exit_code == 0);
   CHECK_THAT(written.out, ContainsSubstring(path));
@@ -243,8 +223,8 @@ TEST_CASE("an unreachable proxy and a wrong command line are exit 2") {
 }
 
 TEST_CASE("policy check says where, what, shows the line, and what to do") {
-  const Folder folder;
-  const std::string bad = folder.file("bad.yaml", kBad);
+  const test::TempFolder folder;
+  const std::string bad = folder.write("bad.yaml", kBad);
   const Outcome checked = run({"policy", "check", bad});
   CHECK(checked.exit_code == 1);
   CHECK_THAT(checked.out, StartsWith(bad + ":6:3: error: unknown field `ingres`"));
@@ -255,20 +235,20 @@ TEST_CASE("policy check says where, what, shows the line, and what to do") {
 }
 
 TEST_CASE("policy check of good files is exit 0, and a folder is the files that a proxy reads") {
-  const Folder folder;
-  folder.file("good.yaml", kGood);
-  folder.file(".hidden.yaml", kBad);
-  folder.file("notes.txt", "x");
+  const test::TempFolder folder;
+  folder.write("good.yaml", kGood);
+  folder.write(".hidden.yaml", kBad);
+  folder.write("notes.txt", "x");
   CHECK(run({"policy", "check", folder.path()}).out == "1 accepted, 0 rejected, 0 skipped\n");
   CHECK(run({"policy", "check", folder.path()}).exit_code == 0);
-  folder.file("bad.yaml", kBad);
+  folder.write("bad.yaml", kBad);
   CHECK(run({"policy", "check", folder.path()}).exit_code == 1);
 }
 
 TEST_CASE("policy check with -o json gives each document with its diagnostics") {
-  const Folder folder;
-  const std::string good = folder.file("good.yaml", kGood);
-  const std::string bad = folder.file("bad.yaml", kBad);
+  const test::TempFolder folder;
+  const std::string good = folder.write("good.yaml", kGood);
+  const std::string bad = folder.write("bad.yaml", kBad);
   const Outcome checked = run({"policy", "check", good, bad, "-o", "json"});
   CHECK(checked.exit_code == 1);
   const auto documents = boost::json::parse(checked.out);
@@ -285,10 +265,10 @@ TEST_CASE("policy check with -o json gives each document with its diagnostics") 
 }
 
 TEST_CASE("policy check of what cannot be read is exit 2, and the rest is checked all the same") {
-  const Folder folder;
+  const test::TempFolder folder;
   CHECK(run({"policy", "check", folder.path()}).exit_code == 2); // no file in it
-  const std::string bad = folder.file("bad.yaml", kBad);
-  const Outcome checked = run({"policy", "check", folder.path() + "/none.yaml", bad});
+  const std::string bad = folder.write("bad.yaml", kBad);
+  const Outcome checked = run({"policy", "check", folder.file("none.yaml"), bad});
   CHECK(checked.exit_code == 2);
   CHECK_THAT(checked.err, ContainsSubstring("none.yaml: No such file or directory"));
   CHECK_THAT(checked.out, ContainsSubstring("unknown field `ingres`"));
@@ -309,9 +289,9 @@ const std::string kCase = R"({
 
 TEST_CASE(
     "policy eval --answers gives a line of JSON for each case, whatever becomes of the others") {
-  const Folder folder;
-  const std::string good = folder.file("a.json", kCase);
-  const std::string bad = folder.file("b.json", "{");
+  const test::TempFolder folder;
+  const std::string good = folder.write("a.json", kCase);
+  const std::string bad = folder.write("b.json", "{");
   const Outcome answered = run({"policy", "eval", "--answers", good, bad, good});
   CHECK(answered.exit_code == 2);
   CHECK_THAT(answered.err, ContainsSubstring("b.json is no JSON"));
@@ -335,20 +315,20 @@ TEST_CASE(
 }
 
 TEST_CASE("policy eval compares with what the case expects and lists the differences") {
-  const Folder folder;
-  const std::string right = folder.file("right.json", kCase);
+  const test::TempFolder folder;
+  const std::string right = folder.write("right.json", kCase);
   CHECK(run({"policy", "eval", right}).out == "1 cases, 0 differences\n");
   CHECK(run({"policy", "eval", right}).exit_code == 0);
   std::string wrong_text = kCase;
   wrong_text.replace(wrong_text.find("[\"allow\", \"deny\"]"), 17, "[\"deny\", \"deny\"] ");
-  const std::string wrong = folder.file("wrong.json", wrong_text);
+  const std::string wrong = folder.write("wrong.json", wrong_text);
   const Outcome compared = run({"policy", "eval", right, wrong});
   CHECK(compared.exit_code == 1);
   CHECK(compared.out == wrong + ": flow 0 (web → api TCP/80): http probe 0 allow, expected deny\n"
                                 "2 cases, 1 differences\n");
   const auto told = boost::json::parse(run({"policy", "eval", wrong, "-o", "json"}).out);
   CHECK(told.at("differences").at(0).at("case").as_string() == wrong);
-  CHECK(run({"policy", "eval", folder.path() + "/none.json"}).exit_code == 2);
+  CHECK(run({"policy", "eval", folder.file("none.json")}).exit_code == 2);
 }
 
 const std::string kTraced = R"(apiVersion: cilium.io/v2
@@ -385,9 +365,9 @@ nodes:
 )";
 
 TEST_CASE("policy trace of files says who decides, and what came nearest") {
-  const Folder folder;
-  const std::string policies = folder.file("p.yaml", kTraced);
-  const std::string endpoints = folder.file("e.yaml", kTracedEndpoints);
+  const test::TempFolder folder;
+  const std::string policies = folder.write("p.yaml", kTraced);
+  const std::string endpoints = folder.write("e.yaml", kTracedEndpoints);
   const auto trace = [&](std::vector<std::string> arguments) {
     std::vector<std::string> argv = {"policy",      "trace",   "--policies", policies,
                                      "--endpoints", endpoints, "--from",     "shop/web"};
@@ -447,14 +427,14 @@ TEST_CASE("policy trace of files says who decides, and what came nearest") {
 }
 
 TEST_CASE("policy trace tells what audited policies would refuse, and which they are") {
-  const Folder folder;
+  const test::TempFolder folder;
   std::string audited = kTraced;
   const std::string name = "name: api, namespace: shop";
   REQUIRE(audited.find(name) != std::string::npos);
   audited.replace(audited.find(name), name.size(),
                   name + ", annotations: {weir.io/enforcement: audit}");
-  const std::string policies = folder.file("p.yaml", audited);
-  const std::string endpoints = folder.file("e.yaml", kTracedEndpoints);
+  const std::string policies = folder.write("p.yaml", audited);
+  const std::string endpoints = folder.write("e.yaml", kTracedEndpoints);
   const auto trace = [&](const std::string& port, std::vector<std::string> more) {
     std::vector<std::string> argv = {"policy",      "trace",    "--policies", policies,
                                      "--endpoints", endpoints,  "--from",     "shop/web",

@@ -2,12 +2,11 @@
 
 #include "proxy/base/file.h"
 #include "proxy/dns/state_file.h"
+#include "test/support/temp_folder.h"
 #include "test/unit/dns/fakes.h"
 #include "test/unit/dns/wire.h"
 
 #include <catch2/catch_test_macros.hpp>
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -62,19 +61,6 @@ struct Fixture {
   RecordingRedirector kernel;
   FqdnPolicy policy{groups};
   FqdnCache cache{kernel, clock.options()};
-};
-
-struct StateFolder {
-  StateFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "weir-dns-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-  ~StateFolder() { std::filesystem::remove_all(path); }
-
-  [[nodiscard]] std::string file() const { return (path / "fqdn.json").string(); }
-
-  std::filesystem::path path;
 };
 
 TEST_CASE("A learned address is in the kernel, with groups and graceful expiry, on return") {
@@ -204,7 +190,7 @@ TEST_CASE("D9: an address whose time is over is remembered for a while, and why 
 }
 
 TEST_CASE("What was over before a restart is told with its age after it") {
-  StateFolder folder;
+  test::TempFolder folder;
   ManualClock clock;
   const FqdnPolicy policy(groups);
   auto options = clock.options();
@@ -216,11 +202,11 @@ TEST_CASE("What was over before a restart is told with its age after it") {
     REQUIRE(cache.learn(policy, 7, name("a.com"), 300, {address}).has_value());
     clock.advance(400s);
     cache.expire();
-    REQUIRE(cache.save(folder.file()).has_value());
+    REQUIRE(cache.save(folder.file("fqdn.json")).has_value());
   }
   RecordingRedirector kernel;
   FqdnCache cache(kernel, options);
-  REQUIRE(cache.load(folder.file()).has_value());
+  REQUIRE(cache.load(folder.file("fqdn.json")).has_value());
   CHECK(cache.groups_of(7, address) == 0);
   REQUIRE(cache.expired(7, address));
   CHECK(cache.expired(7, address)->age == 40s);
@@ -501,19 +487,19 @@ TEST_CASE("However answers, policies and time come, the kernel holds what the na
 }
 
 TEST_CASE("What was learned survives a restart, and is in the kernel after the first program") {
-  const StateFolder folder;
+  const test::TempFolder folder;
   Fixture before;
   REQUIRE(
       before.cache.learn(before.policy, 7, name("a.com"), 300, ips({"192.0.2.1", "2001:db8::1"}))
           .has_value());
   REQUIRE(before.cache.learn(before.policy, 7, name("x\\.y.wild"), 300, ips({"192.0.2.3"}))
               .has_value());
-  REQUIRE(before.cache.save(folder.file()).has_value());
+  REQUIRE(before.cache.save(folder.file("fqdn.json")).has_value());
 
   Fixture after;
   after.clock.boot_ns = 50 * kSecond; // the machine was started anew
   after.clock.wall += 100s;
-  REQUIRE(after.cache.load(folder.file()).has_value());
+  REQUIRE(after.cache.load(folder.file("fqdn.json")).has_value());
   CHECK(after.kernel.writes == 0);
   FqdnProgram program;
   program.endpoints[7] = std::make_shared<FqdnPolicy>(groups);
@@ -527,24 +513,24 @@ TEST_CASE("What was learned survives a restart, and is in the kernel after the f
 }
 
 TEST_CASE("S4: a wall clock that jumped back lengthens no learned address's life") {
-  const StateFolder folder;
+  const test::TempFolder folder;
   Fixture before;
   REQUIRE(before.cache.learn(before.policy, 7, name("a.com"), 300, ips({"192.0.2.1"})).has_value());
-  REQUIRE(before.cache.save(folder.file()).has_value());
+  REQUIRE(before.cache.save(folder.file("fqdn.json")).has_value());
   Fixture after;
   after.clock.wall -= 3600s;
-  REQUIRE(after.cache.load(folder.file()).has_value());
+  REQUIRE(after.cache.load(folder.file("fqdn.json")).has_value());
   CHECK(after.cache.entries()[0].expires == after.clock.wall + 300s);
 }
 
 TEST_CASE("What expired while weir was away opens nothing") {
-  const StateFolder folder;
+  const test::TempFolder folder;
   Fixture before;
   REQUIRE(before.cache.learn(before.policy, 7, name("a.com"), 300, ips({"192.0.2.1"})).has_value());
-  REQUIRE(before.cache.save(folder.file()).has_value());
+  REQUIRE(before.cache.save(folder.file("fqdn.json")).has_value());
   Fixture after;
   after.clock.wall += 400s;
-  REQUIRE(after.cache.load(folder.file()).has_value());
+  REQUIRE(after.cache.load(folder.file("fqdn.json")).has_value());
   FqdnProgram program;
   program.endpoints[7] = std::make_shared<FqdnPolicy>(groups);
   REQUIRE(after.cache.reconcile(program).has_value());
@@ -555,26 +541,26 @@ TEST_CASE("What expired while weir was away opens nothing") {
 }
 
 TEST_CASE("A state file that is missing is an empty one") {
-  const StateFolder folder;
+  const test::TempFolder folder;
   Fixture f;
-  CHECK(f.cache.load(folder.file()).has_value());
+  CHECK(f.cache.load(folder.file("fqdn.json")).has_value());
   CHECK(f.cache.entries().empty());
 }
 
 TEST_CASE("S4: a state file cut short or changed at any byte is set aside, and nothing is loaded") {
-  const StateFolder folder;
+  const test::TempFolder folder;
   Fixture before;
   REQUIRE(before.cache.learn(before.policy, 7, name("a.com"), 300, ips({"192.0.2.1"})).has_value());
-  REQUIRE(before.cache.save(folder.file()).has_value());
-  const auto read = read_file(folder.file());
+  REQUIRE(before.cache.save(folder.file("fqdn.json")).has_value());
+  const auto read = read_file(folder.file("fqdn.json"));
   REQUIRE(read.has_value());
   const std::string& good = *read;
   const auto refused = [&](const std::string& text) {
-    REQUIRE(replace_file(folder.file(), text).has_value());
+    REQUIRE(replace_file(folder.file("fqdn.json"), text).has_value());
     Fixture f;
-    const bool failed = !f.cache.load(folder.file());
-    const bool moved = !std::filesystem::exists(folder.file()) &&
-                       std::filesystem::exists(folder.file() + ".corrupt");
+    const bool failed = !f.cache.load(folder.file("fqdn.json"));
+    const bool moved = !std::filesystem::exists(folder.file("fqdn.json")) &&
+                       std::filesystem::exists(folder.file("fqdn.json") + ".corrupt");
     return failed && moved && f.cache.entries().empty();
   };
   for (std::size_t i = 0; i < good.size(); ++i) {
@@ -588,23 +574,23 @@ TEST_CASE("S4: a state file cut short or changed at any byte is set aside, and n
 
 TEST_CASE(
     "S4: on a full disk the state file that is there stays whole, and is replaced afterwards") {
-  const StateFolder folder;
+  const test::TempFolder folder;
   Fixture f;
   REQUIRE(f.cache.learn(f.policy, 7, name("a.com"), 300, ips({"192.0.2.1"})).has_value());
-  REQUIRE(f.cache.save(folder.file()).has_value());
+  REQUIRE(f.cache.save(folder.file("fqdn.json")).has_value());
   REQUIRE(f.cache.learn(f.policy, 7, name("a.com"), 300, ips({"192.0.2.2"})).has_value());
-  std::filesystem::create_symlink("/dev/full", folder.file() + ".tmp");
-  const Result<void> saved = f.cache.save(folder.file());
+  std::filesystem::create_symlink("/dev/full", folder.file("fqdn.json") + ".tmp");
+  const Result<void> saved = f.cache.save(folder.file("fqdn.json"));
   REQUIRE_FALSE(saved.has_value());
   CHECK(saved.error().code == std::errc::no_space_on_device);
   const auto stored = [&] {
     Fixture after;
-    CHECK(after.cache.load(folder.file()).has_value());
+    CHECK(after.cache.load(folder.file("fqdn.json")).has_value());
     return after.cache.entries().size();
   };
   CHECK(stored() == 1);
   CHECK(f.cache.groups_of(7, ips({"192.0.2.2"})[0]) == 1); // goes on without
-  REQUIRE(f.cache.save(folder.file()).has_value());
+  REQUIRE(f.cache.save(folder.file("fqdn.json")).has_value());
   CHECK(stored() == 2);
 }
 
@@ -616,18 +602,18 @@ TEST_CASE("A state file of another version is set aside") {
 }
 
 TEST_CASE("A state file larger than the limits is loaded up to them") {
-  const StateFolder folder;
+  const test::TempFolder folder;
   Fixture before;
   for (unsigned i = 0; i < 10; ++i) {
     REQUIRE(before.cache.learn(before.policy, 7, name("a.com"), 300, {numbered(i)}).has_value());
   }
-  REQUIRE(before.cache.save(folder.file()).has_value());
+  REQUIRE(before.cache.save(folder.file("fqdn.json")).has_value());
   ManualClock clock;
   auto options = clock.options();
   options.max_addresses = 4;
   RecordingRedirector kernel;
   FqdnCache cache(kernel, options);
-  REQUIRE(cache.load(folder.file()).has_value());
+  REQUIRE(cache.load(folder.file("fqdn.json")).has_value());
   CHECK(cache.entries().size() == 4);
 }
 

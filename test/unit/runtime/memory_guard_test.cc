@@ -1,12 +1,11 @@
 #include "proxy/runtime/memory_guard.h"
 
+#include "test/support/temp_folder.h"
+
 #include <catch2/catch_test_macros.hpp>
 
-#include <unistd.h>
-
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
+#include <string>
 
 namespace {
 
@@ -16,30 +15,21 @@ namespace fs = std::filesystem;
 // A process as /proc tells of it, in a folder.
 class Told {
 public:
-  Told() {
-    std::string name = (fs::temp_directory_path() / "weir-memory-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    x_folder = name;
-  }
-  Told(const Told&) = delete;
-  Told& operator=(const Told&) = delete;
-  ~Told() { fs::remove_all(x_folder); }
-
   void write(const std::string& file, const std::string& text) const {
-    fs::create_directories((x_folder / file).parent_path());
-    std::ofstream(x_folder / file) << text;
+    fs::create_directories((x_folder.path() / file).parent_path());
+    x_folder.write(file, text);
   }
   // "{}" stands for the folder.
   void mounts(std::string text) const {
     for (auto at = text.find("{}"); at != std::string::npos; at = text.find("{}")) {
-      text.replace(at, 2, x_folder.string());
+      text.replace(at, 2, x_folder.path().string());
     }
     write("mountinfo", text);
   }
-  [[nodiscard]] std::string path() const { return x_folder; }
+  [[nodiscard]] std::string path() const { return x_folder.path(); }
 
 private:
-  fs::path x_folder;
+  weir::test::TempFolder x_folder;
 };
 
 TEST_CASE("the memory limit is the smallest of the group's and those above it, v2") {
