@@ -94,7 +94,7 @@ TEST_CASE("D12: an answer that another pod forges teaches nothing, though it gue
         TestSocket own(SOCK_DGRAM, v6 ? "[::]:53" : "0.0.0.0:53");
         own.send_to(weir_address, lie);
         own.send_to({*IpAddress::parse(client.address(v6 ? Family::kV6 : Family::kV4)),
-                     asking.local().port},
+                     asking.address().port},
                     lie);
         own.send_to(server_address, lie);
       });

@@ -1,15 +1,12 @@
-// A blocking TCP socket in the hands of a test: plays a client or a server against code that runs
-// on another thread. Waiting is bounded by a time-out that only a failing test reaches. Thread:
-// any, one at a time for each way. Errors: thrown, std::system_error or std::runtime_error.
+// A TCP socket of a test (peer_socket.h). Errors: thrown, std::system_error or std::runtime_error.
 #pragma once
 
 #include "proxy/base/ip.h"
-#include "proxy/base/unique_fd.h"
 #include "test/support/must.h"
+#include "test/support/peer_socket.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include <cerrno>
 #include <optional>
@@ -19,57 +16,37 @@
 
 namespace weir::test {
 
-class TcpPeer {
+class TcpPeer : public PeerSocket {
 public:
-  explicit TcpPeer(int fd) : x_fd(fd) {
-    must(x_fd.valid(), "a socket");
-    const timeval patience{20, 0};
-    must(::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0, "SO_RCVTIMEO");
-  }
+  using PeerSocket::PeerSocket;
   // `from`: the address to come from, by default the kernel's choice.
   static TcpPeer connect_to(const SocketAddress& to, std::optional<IpAddress> from = {}) {
-    TcpPeer peer(::socket(to.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_storage storage{};
+    TcpPeer peer(SOCK_STREAM, to.ip);
     if (from) {
       const int on = 1; // the port is chosen at connect, when the whole tuple is known
       must(::setsockopt(peer.fd(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) == 0,
            "IP_BIND_ADDRESS_NO_PORT");
-      const socklen_t length = SocketAddress{*from, 0}.to_sockaddr(storage);
-      must(::bind(peer.fd(), reinterpret_cast<const sockaddr*>(&storage), length) == 0, "bind");
+      peer.bind({*from, 0});
     }
-    const socklen_t length = to.to_sockaddr(storage);
-    must(::connect(peer.fd(), reinterpret_cast<const sockaddr*>(&storage), length) == 0, "connect");
+    peer.connect(to);
     return peer;
   }
   // A listening socket on a port of the kernel's choice.
   static TcpPeer listening(std::string_view ip) {
     const SocketAddress at{*IpAddress::parse(ip), 0};
-    TcpPeer peer(::socket(at.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_storage storage{};
-    const socklen_t length = at.to_sockaddr(storage);
-    must(::bind(peer.fd(), reinterpret_cast<const sockaddr*>(&storage), length) == 0, "bind");
-    must(::listen(peer.fd(), 16) == 0, "listen");
+    TcpPeer peer(SOCK_STREAM, at.ip);
+    peer.bind(at);
+    peer.listen();
     return peer;
   }
+  [[nodiscard]] TcpPeer accept() const { return TcpPeer(accept_one()); }
 
-  [[nodiscard]] int fd() const { return x_fd.get(); }
-  int release() { return x_fd.release(); }
-  void close() { x_fd.reset(); }
   void reset() { // closes with a reset
     const linger now{1, 0};
     must(::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0, "SO_LINGER");
     close();
   }
   void end() { must(::shutdown(fd(), SHUT_WR) == 0, "shutdown"); }
-  [[nodiscard]] SocketAddress address() const {
-    sockaddr_storage storage{};
-    socklen_t length = sizeof storage;
-    must(::getsockname(fd(), reinterpret_cast<sockaddr*>(&storage), &length) == 0, "getsockname");
-    return SocketAddress::from_sockaddr(storage);
-  }
-  [[nodiscard]] TcpPeer accept() const {
-    return TcpPeer(::accept4(fd(), nullptr, nullptr, SOCK_CLOEXEC));
-  }
 
   void send(std::string_view bytes) {
     const ssize_t sent = ::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -102,9 +79,6 @@ public:
     }
     return got == 0 ? "end" : errno == ECONNRESET ? "reset" : "timeout";
   }
-
-private:
-  UniqueFd x_fd;
 };
 
 } // namespace weir::test

@@ -174,7 +174,7 @@ TEST_CASE("What a pod asks for is counted as its own, also when its address was 
   PolicyFixture f(kDnsPolicy);
   const auto client = *IpAddress::parse("10.0.1.1");
   const auto policy = f.on_worker([&] {
-    return make_dns_policy(f.context, ClientAddr{{client, 4000}}, OriginalDst{f.upstream.local()},
+    return make_dns_policy(f.context, ClientAddr{{client, 4000}}, OriginalDst{f.upstream.address()},
                            IPPROTO_UDP);
   });
   const auto asker_is = [&](std::string_view pod) {

@@ -63,7 +63,7 @@ void check_arrives(std::string_view from, std::string_view to, std::size_t size)
   for (std::size_t i = 0; i < size; ++i) {
     message[i] = static_cast<std::uint8_t>(i * 7);
   }
-  REQUIRE(send(*socket, address(from), client.local(), message) == 1);
+  REQUIRE(send(*socket, address(from), client.address(), message) == 1);
   const auto [got, sender] = client.receive();
   CHECK(got == message);
   CHECK(sender == address(from));
@@ -96,8 +96,8 @@ TEST_CASE("A server on this machine loses nothing to answers in its name", "[roo
   TestSocket client(SOCK_DGRAM, "127.0.0.1:0");
   const dns::Bytes message{1, 2, 3};
   for (int i = 0; i < 100; ++i) {
-    REQUIRE(send(*socket, server.local(), client.local(), message) == 1);
-    client.send_to(server.local(), message);
+    REQUIRE(send(*socket, server.address(), client.address(), message) == 1);
+    client.send_to(server.address(), message);
     server.receive();
     client.receive();
   }
@@ -119,7 +119,7 @@ TEST_CASE("Many answers leave together, and one that cannot leave holds up no ot
   auto socket = DnsReplySocket::open(false);
   REQUIRE(socket.has_value());
   TestSocket client(SOCK_DGRAM, "127.0.0.1:0");
-  std::vector<DnsReply> replies(100, {address("203.0.113.53:53"), client.local(), {0}});
+  std::vector<DnsReply> replies(100, {address("203.0.113.53:53"), client.address(), {0}});
   for (std::size_t i = 0; i < replies.size(); ++i) {
     replies[i].message[0] = static_cast<std::uint8_t>(i);
   }

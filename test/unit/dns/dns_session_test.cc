@@ -156,8 +156,8 @@ TEST_CASE("D1: answers from elsewhere, with another id or question are waited pa
   };
   TestSocket elsewhere(SOCK_DGRAM, "127.0.0.1:0");
   elsewhere.send_to(weir, answer(id, "a.com"));
-  TestSocket other_address(SOCK_DGRAM,
-                           SocketAddress{*IpAddress::parse("127.0.0.2"), f.upstream.local().port});
+  TestSocket other_address(
+      SOCK_DGRAM, SocketAddress{*IpAddress::parse("127.0.0.2"), f.upstream.address().port});
   other_address.send_to(weir, answer(id, "a.com"));
   f.upstream.send_to(weir, answer(static_cast<std::uint16_t>(id + 1), "a.com"));
   f.upstream.send_to(weir, answer(id, "b.com"));
@@ -231,7 +231,7 @@ TEST_CASE(
   TestSocket server(SOCK_DGRAM, "127.0.0.1:0");
   for (int round = 0; round < 2; ++round) {
     const Bytes query = Wire::query(7, "a.com", kA);
-    OldQuestion question(server.local(), query);
+    OldQuestion question(server.address(), query);
     REQUIRE(upstream.ask(question));
     const auto [seen, from] = server.receive();
     server.send_to(from, Wire::response(dns::message_id(seen), "a.com", kA));
@@ -263,9 +263,9 @@ TEST_CASE("D15: a server that says nothing is SERVFAIL, and its late answer goes
 
 TEST_CASE("D15: a server whose port is closed is SERVFAIL at once") {
   UdpFixture f(patient());
-  const SocketAddress gone = f.upstream.local();
+  const SocketAddress gone = f.upstream.address();
   f.upstream = TestSocket(SOCK_DGRAM, "127.0.0.1:0");
-  REQUIRE(f.upstream.local() != gone);
+  REQUIRE(f.upstream.address() != gone);
   f.ask(Wire::query(7, "a.com", kA));
   CHECK(dns::message_rcode(f.answer()) == Rcode::kServFail);
   CHECK(f.log.lines().at(0).reason == "upstream-unreachable");
@@ -548,7 +548,7 @@ TEST_CASE("N1: everything goes over IPv6 as well") {
 TEST_CASE("An answer comes from the address that was asked, where the listener has several") {
   UdpFixture f(patient());
   auto opened =
-      DnsListener::open_static(f.service, ListenAddr{address("0.0.0.0:0")}, f.upstream.local(),
+      DnsListener::open_static(f.service, ListenAddr{address("0.0.0.0:0")}, f.upstream.address(),
                                [&f](ClientAddr, OriginalDst) { return f.policy; });
   REQUIRE(opened.has_value());
   f.on_worker([&] { f.worker.gate().spawn((*opened)->run()); });

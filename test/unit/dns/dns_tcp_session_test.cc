@@ -45,10 +45,10 @@ public:
 private:
   TestSocket connect_session(std::string_view any) {
     TestSocket door(SOCK_STREAM, any);
-    TestSocket connecting = TestSocket::connected(door.local());
+    TestSocket connecting = TestSocket::connected(door.address());
     const int accepted = door.accept().release();
-    const DnsFlow flow{ClientAddr{connecting.local()}, OriginalDst{upstream.local()}, IPPROTO_TCP,
-                       std::nullopt};
+    const DnsFlow flow{ClientAddr{connecting.address()}, OriginalDst{upstream.address()},
+                       IPPROTO_TCP, std::nullopt};
     on_worker([&] {
       using boost::asio::ip::tcp;
       tcp::socket socket(worker.context(), flow.client.value.ip.is_v4() ? tcp::v4() : tcp::v6(),
@@ -149,8 +149,8 @@ TEST_CASE("D14: one query whose answer does not come holds up no other of its co
   WorkerMetrics metrics;
   DnsIds ids;
   TestSocket door(SOCK_STREAM, "127.0.0.1:0");
-  Question slow(door.local(), "slow.com"), fast(door.local(), "fast.com"),
-      next(door.local(), "next.com");
+  Question slow(door.address(), "slow.com"), fast(door.address(), "fast.com"),
+      next(door.address(), "next.com");
   {
     DnsTcpUpstream upstream(context, gate, metrics, ids);
     const auto run_until = [&](const auto& done) {

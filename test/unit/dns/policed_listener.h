@@ -22,7 +22,7 @@ struct PolicedListener {
                   const config::Dns& dns = {})
       : context{worker, http, cache, log, nullptr, dns} {
     auto opened = session::DnsListener::open_static(
-        service, ListenAddr{address("127.0.0.1:0")}, upstream.local(),
+        service, ListenAddr{address("127.0.0.1:0")}, upstream.address(),
         [this](ClientAddr, OriginalDst) {
           return session::make_dns_policy(
               context, session::FixedFlow{policy::Direction::kEgress, "shop/web", "shop/api", 53},

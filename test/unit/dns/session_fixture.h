@@ -5,18 +5,17 @@
 
 #include "proxy/base/access_log.h"
 #include "proxy/base/ip.h"
-#include "proxy/base/unique_fd.h"
 #include "proxy/dns/message.h"
 #include "proxy/runtime/worker.h"
 #include "proxy/session/dns_service.h"
 #include "proxy/session/dns_session.h"
 #include "test/support/must.h"
+#include "test/support/peer_socket.h"
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include <functional>
 #include <future>
@@ -36,48 +35,28 @@ inline SocketAddress address(std::string_view text) {
   return *parsed;
 }
 
-// Errors are thrown: std::system_error.
-class TestSocket {
+// One that a test asks by, or answers.
+class TestSocket : public PeerSocket {
 public:
-  TestSocket(int type, std::string_view bind_to) : TestSocket(type, address(bind_to)) {}
-  TestSocket(int type, const SocketAddress& bind_to)
-      : TestSocket(::socket(bind_to.ip.is_v4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0)) {
-    sockaddr_storage storage{};
-    const socklen_t length = bind_to.to_sockaddr(storage);
-    must(::bind(x_fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0, "bind");
+  using PeerSocket::PeerSocket;
+  TestSocket(int type, std::string_view bind_to) : TestSocket(type, test::address(bind_to)) {}
+  TestSocket(int type, const SocketAddress& bind_to) : PeerSocket(type, bind_to.ip) {
+    bind(bind_to);
     if (type == SOCK_STREAM) {
-      must(::listen(x_fd.get(), 16) == 0, "listen");
+      listen();
     }
   }
-  explicit TestSocket(int fd) : x_fd(fd) {
-    must(x_fd.valid(), "a socket");
-    const timeval patience{20, 0};
-    must(::setsockopt(x_fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0,
-         "SO_RCVTIMEO");
-  }
-
   static TestSocket connected(const SocketAddress& to) {
-    TestSocket socket(::socket(to.ip.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_storage storage{};
-    const socklen_t length = to.to_sockaddr(storage);
-    must(::connect(socket.x_fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0,
-         "connect");
+    TestSocket socket(SOCK_STREAM, to.ip);
+    socket.connect(to);
     return socket;
   }
-  TestSocket accept() { return TestSocket(::accept4(x_fd.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
-
-  [[nodiscard]] SocketAddress local() const {
-    sockaddr_storage storage{};
-    socklen_t length = sizeof storage;
-    must(::getsockname(x_fd.get(), reinterpret_cast<sockaddr*>(&storage), &length) == 0,
-         "getsockname");
-    return SocketAddress::from_sockaddr(storage);
-  }
+  [[nodiscard]] TestSocket accept() const { return TestSocket(accept_one()); }
 
   void send_to(const SocketAddress& to, dns::BytesView message) {
     sockaddr_storage storage{};
     const socklen_t length = to.to_sockaddr(storage);
-    const ssize_t sent = ::sendto(x_fd.get(), message.data(), message.size(), 0,
+    const ssize_t sent = ::sendto(fd(), message.data(), message.size(), 0,
                                   reinterpret_cast<const sockaddr*>(&storage), length);
     must(sent == static_cast<ssize_t>(message.size()), "sendto");
   }
@@ -85,7 +64,7 @@ public:
     dns::Bytes message(65535);
     sockaddr_storage storage{};
     socklen_t length = sizeof storage;
-    const ssize_t got = ::recvfrom(x_fd.get(), message.data(), message.size(), 0,
+    const ssize_t got = ::recvfrom(fd(), message.data(), message.size(), 0,
                                    reinterpret_cast<sockaddr*>(&storage), &length);
     must(got >= 0, "recv");
     message.resize(static_cast<std::size_t>(got));
@@ -93,19 +72,19 @@ public:
   }
   // A listening one: a connection.
   [[nodiscard]] bool has_something() const {
-    pollfd waiting{x_fd.get(), POLLIN, 0};
+    pollfd waiting{fd(), POLLIN, 0};
     return ::poll(&waiting, 1, 0) > 0;
   }
 
   // Streams.
   void write(dns::BytesView bytes) {
-    const ssize_t sent = ::send(x_fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = ::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     must(sent == static_cast<ssize_t>(bytes.size()), "send");
   }
   // Shorter than asked for only at the stream's end.
   dns::Bytes read(std::size_t size) {
     dns::Bytes bytes(size);
-    const ssize_t got = size == 0 ? 0 : ::recv(x_fd.get(), bytes.data(), size, MSG_WAITALL);
+    const ssize_t got = size == 0 ? 0 : ::recv(fd(), bytes.data(), size, MSG_WAITALL);
     must(got >= 0, "recv");
     bytes.resize(static_cast<std::size_t>(got));
     return bytes;
@@ -116,12 +95,6 @@ public:
     return read(static_cast<std::size_t>(prefix[0] << 8 | prefix[1]));
   }
   bool at_end() { return read(1).empty(); }
-
-  [[nodiscard]] int fd() const { return x_fd.get(); }
-  int release() { return x_fd.release(); }
-
-private:
-  UniqueFd x_fd;
 };
 
 // Denies names below "denied"; everything else is allowed and teaches unless told otherwise.
@@ -253,7 +226,7 @@ public:
   explicit UdpFixture(session::DnsOptions options = {}, std::string_view any = "127.0.0.1:0")
       : ServiceFixture(std::move(options)), upstream(SOCK_DGRAM, any), client(SOCK_DGRAM, any) {
     auto opened =
-        session::DnsListener::open_static(service, ListenAddr{address(any)}, upstream.local(),
+        session::DnsListener::open_static(service, ListenAddr{address(any)}, upstream.address(),
                                           [this](ClientAddr, OriginalDst) { return policy; });
     REQUIRE(opened.has_value());
     listener = *std::move(opened);
