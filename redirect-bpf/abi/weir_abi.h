@@ -221,7 +221,8 @@ struct weir_ct_entry {
   __u32 rule;
   __u8 verdict; /* WEIR_ALLOW or WEIR_REDIRECT; denied flows have no entry */
   __u8 flags;   /* WEIR_CT_* */
-  __u8 pad[6];
+  __u8 turn;    /* WEIR_REDIRECT: says the worker, modulo their number */
+  __u8 pad[5];
 };
 WEIR_ASSERT_LAYOUT(struct weir_ct_entry, 24);
 #define WEIR_CT_LEARNED 1u /* allowed by a learned address: keep its weir_learned entry alive */

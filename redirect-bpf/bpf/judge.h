@@ -33,7 +33,8 @@ struct weir_flow {
 	__u8 entry_verdict;
 	__u8 entry_flags;
 	__u8 plain; /* see WEIR_CT_PLAIN */
-	__u8 pad[6];
+	__u8 turn;  /* see weir_ct_entry */
+	__u8 pad[5];
 };
 
 /* Whose policy is asked about a flow, and about whom. */
@@ -202,6 +203,7 @@ static __always_inline void weir_take(struct weir_flow *flow, const struct weir_
 	flow->entry_flags = entry->flags;
 	flow->verdict = entry->verdict;
 	flow->rule = entry->rule;
+	flow->turn = entry->turn;
 }
 
 /* Of a destination: its policy has a say about what is sent to it. */
@@ -331,6 +333,15 @@ __noinline int weir_settle(const struct weir_packet *packet, struct weir_flow *f
 	return 0;
 }
 
+/* Workers have redirected flows by turns: left to chance, of 32 connections one of two workers has
+ * 18 or more every other time. */
+static __always_inline __u8 weir_next_turn(void)
+{
+	static __u32 turns;
+
+	return (__u8)__sync_fetch_and_add(&turns, 1);
+}
+
 /* Writes down what was decided. */
 __noinline int weir_remember(const struct weir_packet *packet, struct weir_flow *flow)
 {
@@ -357,6 +368,11 @@ __noinline int weir_remember(const struct weir_packet *packet, struct weir_flow 
 	entry.revision = flow->revision;
 	entry.rule = flow->rule;
 	entry.verdict = flow->verdict;
+	/* Kept, also where the packet is the last of a handshake by cookies: only the listener that
+	 * has given a cookie takes it. */
+	if (flow->verdict == WEIR_REDIRECT && !flow->established)
+		flow->turn = weir_next_turn();
+	entry.turn = flow->turn;
 	entry.flags = flow->learned ? WEIR_CT_LEARNED : 0;
 	/* What was not before stays so: weir_look_closer. */
 	if (flow->plain && (!flow->established || (flow->entry_flags & WEIR_CT_PLAIN)))

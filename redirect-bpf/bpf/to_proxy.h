@@ -93,7 +93,7 @@ __noinline int weir_to_proxy(struct __sk_buff *skb, const struct weir_packet *pa
 		if (!workers || workers > WEIR_MAX_WORKERS)
 			return WEIR_DROP_NO_PROXY;
 		kind = protocol == WEIR_PROTO_UDP ? WEIR_LISTENER_UDP : WEIR_LISTENER_TCP;
-		index = weir_listener_index(kind, packet->is_v6, bpf_get_hash_recalc(skb) % workers,
+		index = weir_listener_index(kind, packet->is_v6, flow->turn % workers,
 					    flow->endpoint % WEIR_UDP_LANES);
 	}
 	if (step == WEIR_STEP_MARK && opens && state == BPF_TCP_TIME_WAIT)

@@ -159,6 +159,36 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("workers have redirected connections by turns, also while cookies are handed out") {
+  require_root();
+  SmallNode lab;
+  lab.open();
+  const std::array rows{egress(IPPROTO_TCP, 8080, WEIR_REDIRECT)};
+  REQUIRE(lab.apply(pods(rows)).has_value());
+  const Listeners one(lab.node), other(lab.node);
+  const std::array workers{one.get(), other.get()};
+  REQUIRE(lab.redirector->set_listeners(workers).has_value());
+  for (const char* cookies : {"1", "2"}) { // when the queue is full, always
+    lab.node.sysctl("net.ipv4.tcp_syncookies", cookies);
+    for (const Addresses& addresses : kAddresses) {
+      CAPTURE(cookies, addresses.world);
+      std::vector<UniqueFd> clients;
+      for (int i = 0; i < 8; ++i) {
+        clients.push_back(bound_socket(lab.a, SOCK_STREAM, at(addresses.a, 0)));
+        start_connect(clients.back().get(), at(addresses.world, 8080));
+        REQUIRE(wait_for(clients.back().get(), POLLOUT));
+      }
+      for (const Listeners* listeners : {&one, &other}) {
+        for (int i = 0; i < 4; ++i) {
+          const UniqueFd accepted = accept_one(listeners->tcp(addresses.v6));
+          CHECK(accepted.valid());
+        }
+        CHECK(nothing_arrived(listeners->tcp(addresses.v6)));
+      }
+    }
+  }
+}
+
 TEST_CASE("traffic from outside to an enforced pod is redirected at the uplink") {
   require_root();
   const auto mode = each_attach_mode();
