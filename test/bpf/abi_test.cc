@@ -80,8 +80,7 @@ TEST_CASE("every struct of the ABI has the same layout in BPF and in C++") {
   check("weir_ct_entry", sizeof(weir_ct_entry),
         {WEIR_AT(weir_ct_entry, last_seen_ns), WEIR_AT(weir_ct_entry, revision),
          WEIR_AT(weir_ct_entry, rule), WEIR_AT(weir_ct_entry, verdict),
-         WEIR_AT(weir_ct_entry, flags), WEIR_AT(weir_ct_entry, turn),
-         WEIR_AT(weir_ct_entry, pad)});
+         WEIR_AT(weir_ct_entry, flags), WEIR_AT(weir_ct_entry, turn), WEIR_AT(weir_ct_entry, pad)});
   check("weir_births", sizeof(weir_births),
         {WEIR_AT(weir_births, netns), WEIR_AT(weir_births, flags), WEIR_AT(weir_births, pad)});
   check("weir_name_key", sizeof(weir_name_key),
