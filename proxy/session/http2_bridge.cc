@@ -136,8 +136,7 @@ StreamEnd* Http2Bridge::on_open() {
     x_exchanges.splice(x_exchanges.end(), x_spare, x_spare.begin());
   }
   Exchange& exchange = x_exchanges.back();
-  exchange.time = std::chrono::system_clock::now();
-  exchange.start = std::chrono::steady_clock::now();
+  exchange.begin();
   return &exchange.client;
 }
 
@@ -374,27 +373,13 @@ void Http2Bridge::release_if_done(Exchange& exchange) {
 
 void Http2Bridge::record(Exchange& exchange, AccessVerdict verdict, std::string_view reason) {
   exchange.recorded = true;
-  if (verdict == AccessVerdict::kAllowed && exchange.denial.audit) {
-    verdict = AccessVerdict::kAudit;
-  }
-  const auto status = static_cast<std::size_t>(exchange.status);
-  auto& by_status = x_metrics.http_requests[static_cast<std::size_t>(verdict)];
-  by_status[status >= 100 && status < by_status.size() ? status : 0].add();
-  x_metrics.http_bytes_in.add(exchange.bytes_in);
-  x_metrics.http_bytes_out.add(exchange.bytes_out);
-
-  const HttpJudge::Labels labels = x_judge.labels();
-  AccessRecord record;
-  record.verdict = verdict;
-  record.direction = labels.direction;
-  record.source = labels.source;
-  record.destination = labels.destination;
-  record.reason = reason;
-  exchange.describe(record);
-  x_metrics.http_duration.add(static_cast<std::uint64_t>(record.duration->count()));
-  if (!x_access_log.write(x_writer, record)) {
-    x_metrics.access_log_lost.add();
-  }
+  AccessRecord line;
+  line.verdict = verdict;
+  line.reason = reason;
+  line.method = exchange.request.method;
+  line.path = exchange.request.path;
+  line.host = exchange.request.host;
+  exchange.write(line, x_judge, x_metrics, x_access_log, x_writer);
 }
 
 // The flow itself is denied, or is to speak another protocol now: nothing of it goes on.

@@ -2,21 +2,17 @@
 // the server's. Kept by an Http2Bridge, which keeps its storage for the next one.
 #pragma once
 
-#include "proxy/base/access_record.h"
 #include "proxy/http2/connection.h"
 #include "proxy/http2/message.h"
-#include "proxy/session/denial_note.h"
-#include "proxy/session/header_edits.h"
+#include "proxy/session/http_record.h"
 
-#include <chrono>
-#include <cstdint>
 #include <list>
 
 namespace weir::session {
 
 class Http2Upstream;
 
-struct Http2Exchange {
+struct Http2Exchange : HttpRecord {
   using Handle = std::list<Http2Exchange>::iterator;
 
   struct End : http2::StreamEnd {
@@ -28,10 +24,14 @@ struct Http2Exchange {
 
   // Allowed, and not sent to the server yet.
   [[nodiscard]] bool waits() const { return upstream != nullptr && !server.open && !server_done; }
-  // As new, but for storage and `self`.
-  void clear();
-  // What is known of it as a line of the log; views of this.
-  void describe(AccessRecord& record) const;
+  // For another request, which begin() begins; storage and `self` are kept.
+  void clear() {
+    client.clear();
+    server.clear();
+    request.clear();
+    upstream = nullptr;
+    answered = own_answer = recorded = server_done = false;
+  }
 
   End client{*this}, server{*this};
   Handle self; // where it is kept
@@ -43,13 +43,6 @@ struct Http2Exchange {
   bool answered = false;    // the client was sent a final head
   bool own_answer = false;  // that one, or a reset, was weir's decision
   bool recorded = false;
-
-  std::chrono::system_clock::time_point time;
-  std::chrono::steady_clock::time_point start;
-  int status = 0;
-  std::uint64_t bytes_in = 0, bytes_out = 0;
-  DenialNote denial;
-  HeaderEdits edits;
 };
 
 } // namespace weir::session

@@ -42,7 +42,6 @@ public:
                 http2::TimePoint now);
 
   [[nodiscard]] http2::Connection& connection() { return x_connection; }
-  [[nodiscard]] const http2::Connection& connection() const { return x_connection; }
 
   void connected(http2::TimePoint now);
   // Its exchanges have to be ended by the caller; waiting ones are not sent any more.

@@ -5,21 +5,16 @@
 namespace weir::session {
 
 void HttpExchange::begin() {
+  HttpRecord::begin();
   have_target = false;
   request_body.start({});
   first_part = {};
-  edits.clear();
   response_begun = false;
   keep_client = false;
   client_gone = false;
   forwarding = cut = false;
-  time = std::chrono::system_clock::now();
-  start = std::chrono::steady_clock::now();
   verdict = AccessVerdict::kError;
-  status = 0;
   reason = {};
-  bytes_in = bytes_out = 0;
-  denial.clear();
 }
 
 void HttpExchange::fail(int with_status, std::string_view why) {
@@ -39,48 +34,16 @@ http::ConnectionField HttpExchange::client_connection() const {
                                   : http::ConnectionField::kKeepAlive;
 }
 
-void HttpExchange::record(const HttpJudge& judge, HttpService& service) {
-  WorkerMetrics& metrics = service.metrics;
-  if (cut) {
-    verdict = AccessVerdict::kDenied;
-  } else if (verdict == AccessVerdict::kAllowed && denial.audit) {
-    verdict = AccessVerdict::kAudit;
-  }
-  const auto number = static_cast<std::size_t>(status);
-  auto& by_status = metrics.http_requests[static_cast<std::size_t>(verdict)];
-  by_status[number >= 100 && number < by_status.size() ? number : 0].add();
-  metrics.http_bytes_in.add(bytes_in);
-  metrics.http_bytes_out.add(bytes_out);
-
-  const HttpJudge::Labels labels = judge.labels();
-  AccessRecord record;
-  record.time = time;
-  record.verdict = verdict;
-  record.direction = labels.direction;
-  record.protocol = "http";
-  record.source = labels.source;
-  record.destination = labels.destination;
+void HttpExchange::record(const HttpJudge& judge, HttpService& service) const {
+  AccessRecord line;
+  line.verdict = cut ? AccessVerdict::kDenied : verdict;
+  line.reason = reason;
   if (have_target) {
-    record.method = request.method;
-    record.path = target.path;
-    record.host = target.host;
+    line.method = request.method;
+    line.path = target.path;
+    line.host = target.host;
   }
-  if (status != 0) {
-    record.status = status;
-  }
-  record.reason = reason;
-  if (verdict == AccessVerdict::kDenied || verdict == AccessVerdict::kAudit) {
-    denial.describe(record);
-  }
-  record.header_mismatches = edits.mismatches();
-  record.bytes_in = bytes_in;
-  record.bytes_out = bytes_out;
-  record.duration = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::steady_clock::now() - start);
-  metrics.http_duration.add(static_cast<std::uint64_t>(record.duration->count()));
-  if (!service.access_log.write(service.writer, record)) {
-    metrics.access_log_lost.add();
-  }
+  write(line, judge, service.metrics, service.access_log, service.writer);
 }
 
 } // namespace weir::session

@@ -6,17 +6,14 @@
 #pragma once
 
 #include "policy-compiler/runtime/program.h"
-#include "proxy/base/access_record.h"
 #include "proxy/http/body.h"
 #include "proxy/http/framing.h"
 #include "proxy/http/message.h"
 #include "proxy/http/normalize.h"
 #include "proxy/http/serializer.h"
-#include "proxy/session/denial_note.h"
-#include "proxy/session/header_edits.h"
 #include "proxy/session/http_judge.h"
+#include "proxy/session/http_record.h"
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -39,7 +36,7 @@ enum class Outcome : std::uint8_t {
   return outcome == Outcome::kNoAnswer || outcome == Outcome::kFailed;
 }
 
-struct HttpExchange {
+struct HttpExchange : HttpRecord {
   // The time is now; nothing else is known of the next request.
   void begin();
   // weir answers with this status; 0: nobody is there to be answered.
@@ -59,7 +56,7 @@ struct HttpExchange {
   [[nodiscard]] http::ConnectionField client_connection() const;
 
   // Counts the exchange and writes its line.
-  void record(const HttpJudge& judge, HttpService& service);
+  void record(const HttpJudge& judge, HttpService& service) const;
 
   // The request, and how it is forwarded.
   http::RequestHead request;
@@ -67,9 +64,8 @@ struct HttpExchange {
   http::CanonicalTarget target;
   bool have_target = false; // the request was understood so far
   http::BodyReader request_body;
-  std::size_t body_at = 0;     // in the read buffer: where the body began
-  std::string_view first_part; // payload that came with the head
-  HeaderEdits edits;
+  std::size_t body_at = 0;          // in the read buffer: where the body began
+  std::string_view first_part;      // payload that came with the head
   std::vector<http::Header> edited; // the fields as they are forwarded, where edits change them
   std::string request_out;          // the head that the server is sent
 
@@ -86,14 +82,8 @@ struct HttpExchange {
   bool forwarding = false;  // the request was allowed and is under way
   bool cut = false;         // policy has changed against it since
 
-  // For the log.
-  std::chrono::system_clock::time_point time;
-  std::chrono::steady_clock::time_point start;
-  AccessVerdict verdict = AccessVerdict::kError;
-  int status = 0;
+  AccessVerdict verdict = AccessVerdict::kError; // without what `cut` makes of it
   std::string_view reason;
-  std::uint64_t bytes_in = 0, bytes_out = 0;
-  DenialNote denial;
 };
 
 } // namespace weir::session
